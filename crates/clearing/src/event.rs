@@ -1,0 +1,167 @@
+//! What happened. `State::evolve` folds these without deciding anything, so that history
+//! stays what it was when rules change.
+
+use base::{
+    AccountId, AttemptId, Digest, JobId, LeaseId, MachineId, OrderId, TaskId, TransferId, Usage,
+};
+use ledger::AccountKey;
+use serde::{Deserialize, Serialize};
+
+use crate::command::AttemptEnd;
+
+/// Why money moved.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum TransferReason {
+    /// From the outside world.
+    Deposit,
+    /// Set aside for a job.
+    Hold,
+    /// Paid to a seller for accepted work.
+    Settlement,
+    /// What a job did not need goes back.
+    Release,
+}
+
+/// Why a lease is over.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum LeaseEnd {
+    /// The job has no more work for it.
+    WorkDone,
+    /// The job was cancelled.
+    JobCancelled,
+    /// Escrow covers no more.
+    EscrowSpent,
+    /// The seller closed it.
+    Seller {
+        /// For people.
+        reason: String,
+    },
+    /// Heartbeats stopped.
+    Lapsed,
+    /// Its machine failed or broke a rule.
+    Fault {
+        /// For people.
+        reason: String,
+    },
+    /// Its longest term is over.
+    Term,
+}
+
+/// Why an attempt is over.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum AttemptOutcome {
+    /// By its machine's word.
+    Reported(AttemptEnd),
+    /// Its lease ended under it: back to the last accepted checkpoint.
+    LeaseEnded,
+    /// Its job was cancelled.
+    Cancelled,
+}
+
+/// An event. Times are those of the command that caused it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Event {
+    /// A new account.
+    AccountOpened { account: AccountId, name: String },
+    /// Money moved.
+    Transferred {
+        transfer: TransferId,
+        from: AccountKey,
+        to: AccountKey,
+        amount_nanocredits: i64,
+        reason: TransferReason,
+    },
+    /// A machine joined.
+    MachineEnrolled { machine: MachineId, owner: AccountId, public_key: [u8; 32], name: String },
+    /// A machine left for good.
+    MachineRetired { machine: MachineId },
+    /// A machine's terms.
+    OfferSet { machine: MachineId, slots: u32, memory_mib_per_slot: u32, transforms: Vec<u32> },
+    /// An ask rests in the book (fills follow as events of their own).
+    AskPlaced {
+        order: OrderId,
+        machine: MachineId,
+        client_order_id: String,
+        instrument: String,
+        quantity: u32,
+        price_nanocredits_per_tfuel: i64,
+        at_ms: i64,
+    },
+    /// A job's bid rests in the book.
+    BidPlaced {
+        order: OrderId,
+        job: JobId,
+        instrument: String,
+        quantity: u32,
+        price_nanocredits_per_tfuel: i64,
+        /// Takes only this ask.
+        ask: Option<OrderId>,
+        at_ms: i64,
+    },
+    /// An open order has this many slots left, without a fill (0: it is cancelled).
+    OrderReduced { order: OrderId, leaves_quantity: u32, reason: String, at_ms: i64 },
+    /// One slot was matched.
+    Filled { ask: OrderId, bid: OrderId, price_nanocredits_per_tfuel: i64, at_ms: i64 },
+    /// A job was submitted.
+    JobSubmitted {
+        job: JobId,
+        account: AccountId,
+        name: String,
+        instrument: String,
+        tasks: Vec<(TaskId, Digest)>,
+        max_price_nanocredits_per_tfuel: i64,
+        slots: u32,
+        budget_nanocredits: i64,
+        ask: Option<OrderId>,
+        at_ms: i64,
+    },
+    /// A job got more money.
+    JobToppedUp { job: JobId, amount_nanocredits: i64 },
+    /// Escrow covers no more: nothing runs until a top-up.
+    JobExhausted { job: JobId, at_ms: i64 },
+    /// A top-up covers more: the job runs again.
+    JobResumed { job: JobId, at_ms: i64 },
+    /// Every task ended.
+    JobDone { job: JobId, at_ms: i64 },
+    /// The buyer cancelled.
+    JobCancelled { job: JobId, at_ms: i64 },
+    /// A fill opened a lease.
+    LeaseOpened {
+        lease: LeaseId,
+        job: JobId,
+        machine: MachineId,
+        ask: OrderId,
+        price_nanocredits_per_tfuel: i64,
+        tariff_version: u32,
+        at_ms: i64,
+    },
+    /// A lease is over.
+    LeaseClosed { lease: LeaseId, end: LeaseEnd, at_ms: i64 },
+    /// A task runs on a lease.
+    AttemptStarted {
+        attempt: AttemptId,
+        task: TaskId,
+        lease: LeaseId,
+        epoch: u64,
+        checkpoint: Option<Digest>,
+        usage: Usage,
+        fuel_allowance: u64,
+        at_ms: i64,
+    },
+    /// A receipt was accepted: work up to `usage` is the lease's.
+    ReceiptAccepted {
+        attempt: AttemptId,
+        receipt_sequence: u64,
+        receipt_digest: Digest,
+        usage: Usage,
+        chain_head: Digest,
+        checkpoint: Option<Digest>,
+        at_ms: i64,
+    },
+    /// An attempt is over.
+    AttemptEnded { attempt: AttemptId, outcome: AttemptOutcome, at_ms: i64 },
+    /// A task is done.
+    TaskDone { task: TaskId, result: Digest },
+    /// No machine can run a task.
+    TaskRefused { task: TaskId, reason: String },
+}

@@ -1,0 +1,18 @@
+//! Messages between exchange, agent and client: versioned, and with the bytes that are signed.
+//!
+//! Core types are not wire types: the edges convert explicitly, so that a rule may change
+//! without breaking an agent that was installed last month. JSON is the encoding everywhere;
+//! unknown fields are ignored and new fields are optional, so that version N−1 keeps working.
+
+mod agent;
+mod receipt;
+mod rest;
+mod task;
+
+pub use agent::*;
+pub use receipt::*;
+pub use rest::*;
+pub use task::*;
+
+/// The version of this protocol, sent in the first message of each side.
+pub const PROTOCOL_VERSION: u32 = 1;

@@ -1,0 +1,519 @@
+//! Bodies of the REST API under `/v1`. Authorization: `Bearer TOKEN` of an account.
+//!
+//! | method, path | body → answer | who |
+//! |---|---|---|
+//! | `GET /v1/exchange` | → [`ExchangeInfo`] | anyone |
+//! | `POST /v1/accounts` | [`NewAccount`] → [`AccountCreated`] | operator token |
+//! | `POST /v1/deposits` | [`NewDeposit`] → [`Wallet`] of that account | operator token |
+//! | `GET /v1/wallet` | → [`Wallet`] | account |
+//! | `GET /v1/transfers` | → `[TransferView]`, newest first | account |
+//! | `POST /v1/join-codes` | → [`JoinCode`] | account |
+//! | `POST /v1/machines` | [`Enrolment`] → [`Enrolled`] | a join code |
+//! | `GET /v1/machines` `…/{id}` | → `[MachineView]`, [`MachineView`] | account (own) |
+//! | `DELETE /v1/machines/{id}` | → [`MachineView`]: retired, its asks cancelled, leases lapsed | account (own) |
+//! | `POST /v1/blobs` | bytes → [`BlobStored`] | account or machine |
+//! | `GET`, `HEAD /v1/blobs/{digest}` | → bytes | account or machine |
+//! | `POST /v1/blobs/missing` | [`BlobQuery`] → [`BlobQuery`]: those that are lacking | account or machine |
+//! | `POST /v1/jobs` | [`NewJob`] → [`JobView`] | account |
+//! | `GET /v1/jobs` | → `[JobView]`, newest first | account |
+//! | `GET /v1/jobs/{id}?after=VERSION` | → [`JobView`]; with `after`, waits up to 20 s for a newer version | account |
+//! | `POST /v1/jobs/{id}/cancel` `…/top-up` | – or [`TopUp`] → [`JobView`] | account |
+//! | `GET /v1/jobs/{id}/invoice` | → [`Invoice`] | account |
+//! | `POST /v1/orders` | [`NewOrder`] → [`OrderView`] | account (asks of own machines) |
+//! | `GET /v1/orders` `…/{id}`, `DELETE /v1/orders/{id}` | → [`OrderView`] | account |
+//! | `GET /v1/instruments` | → `[InstrumentView]` | anyone |
+//! | `GET /v1/instruments/{id}/book` `…/trades` | → [`BookView`], `[TradeView]` | anyone |
+//! | `GET /v1/leases` | → `[LeaseView]`: bought or sold by the account | account |
+//! | `GET /v1/audit` | → [`LedgerAudit`] | operator token |
+//!
+//! A machine authenticates to `/v1/blobs` with the token that [`Enrolled`] gave it.
+//! Errors are [`ErrorBody`] with a matching HTTP status. All list answers are JSON arrays.
+
+use base::{
+    AccountId, AttemptId, Digest, ExchangeId, JobId, LeaseId, MachineId, OrderId, TaskId,
+    TransferId, Usage,
+};
+use serde::{Deserialize, Serialize};
+
+/// The body of every answer that is not a success.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ErrorBody {
+    /// Stable, such as `insufficient_funds`.
+    pub code: String,
+    /// For people: the offending value and what to do.
+    pub message: String,
+}
+
+/// What an exchange says of itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExchangeInfo {
+    /// Its id.
+    pub exchange: ExchangeId,
+    /// [`crate::PROTOCOL_VERSION`].
+    pub protocol: u32,
+    /// The program's version.
+    pub version: String,
+    /// Sequence of the last journal entry.
+    pub journal_sequence: u64,
+    /// Digest of the whole clearing state after that entry.
+    pub state_digest: Digest,
+}
+
+/// A new account.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NewAccount {
+    /// Shown to people.
+    pub name: String,
+}
+
+/// The only time a token is shown.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AccountCreated {
+    /// The account.
+    pub account: AccountId,
+    /// Its bearer token. The exchange keeps only a digest of it.
+    pub token: String,
+}
+
+/// Money from the outside world.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NewDeposit {
+    /// To whom.
+    pub account: AccountId,
+    /// How much.
+    pub amount_nanocredits: i64,
+    /// Idempotency key: the same id with the same content is done once.
+    pub transfer: TransferId,
+}
+
+/// An account's money.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Wallet {
+    /// The account.
+    pub account: AccountId,
+    /// Its name.
+    pub name: String,
+    /// Free to use.
+    pub available_nanocredits: i64,
+    /// Set aside for jobs that are not over.
+    pub escrow_nanocredits: i64,
+}
+
+/// One transfer of the ledger as the account sees it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TransferView {
+    /// The transfer.
+    pub transfer: TransferId,
+    /// When.
+    pub at_ms: i64,
+    /// The ledger account that paid, such as `available:acct_…` or `escrow:job_…`.
+    pub from: String,
+    /// The ledger account that received.
+    pub to: String,
+    /// How much.
+    pub amount_nanocredits: i64,
+    /// Why: `deposit`, `hold`, `settlement`, `release`.
+    pub reason: String,
+}
+
+/// A one-time code with which a machine enrols.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JoinCode {
+    /// URL and code in one string to paste: `http://host:port/#join=CODE`.
+    pub join: String,
+    /// When it stops working.
+    pub expires_at_ms: i64,
+}
+
+/// A machine enrols.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Enrolment {
+    /// The one-time code.
+    pub code: String,
+    /// Ed25519, 64 hex digits.
+    pub public_key: String,
+    /// Over [`crate::enrolment_bytes`].
+    pub signature: String,
+    /// Shown to people.
+    pub name: String,
+}
+
+/// A machine is enrolled.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Enrolled {
+    /// The machine.
+    pub machine: MachineId,
+    /// Whose it is.
+    pub account: AccountId,
+    /// The exchange it serves.
+    pub exchange: ExchangeId,
+    /// For the blob endpoints.
+    pub token: String,
+}
+
+/// A machine as its owner sees it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MachineView {
+    /// The machine.
+    pub machine: MachineId,
+    /// Its name.
+    pub name: String,
+    /// Connected now.
+    pub online: bool,
+    /// Enrolled, and not retired.
+    pub active: bool,
+    /// Slots offered.
+    pub slots: u32,
+    /// Slots under lease.
+    pub slots_leased: u32,
+    /// Memory per slot.
+    pub memory_mib_per_slot: u32,
+    /// Earned in all.
+    pub earned_nanocredits: i64,
+}
+
+/// A blob is in the store.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BlobStored {
+    /// Its address.
+    pub digest: Digest,
+    /// Its length.
+    pub bytes: u64,
+}
+
+/// A list of blobs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BlobQuery {
+    /// Their addresses.
+    pub digests: Vec<Digest>,
+}
+
+/// Submits a job: every blob that its specs name must be in the store.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NewJob {
+    /// Made by the client: the same id with the same content is submitted once.
+    pub job: JobId,
+    /// Shown to people.
+    pub name: String,
+    /// Such as `cpu.2g.any`.
+    pub instrument: String,
+    /// A [`crate::TaskSpec`] blob per task.
+    pub tasks: Vec<Digest>,
+    /// The most it pays per Tfuel.
+    pub max_price_nanocredits_per_tfuel: i64,
+    /// The most slots at once.
+    pub slots: u32,
+    /// The most it pays in all: set aside now, the rest given back at the end.
+    pub budget_nanocredits: i64,
+    /// Take only this ask.
+    pub ask: Option<OrderId>,
+}
+
+/// More money for a job that ran out.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TopUp {
+    /// How much more to set aside.
+    pub amount_nanocredits: i64,
+    /// Idempotency key.
+    pub transfer: TransferId,
+}
+
+/// A job's state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum JobState {
+    /// No lease yet.
+    Waiting,
+    /// At least one lease is or was open, and tasks remain.
+    Running,
+    /// Stopped because escrow does not cover more: top up to resume.
+    Exhausted,
+    /// Every task ended.
+    Done,
+    /// Cancelled by its owner.
+    Cancelled,
+}
+
+/// A job.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JobView {
+    /// The job.
+    pub job: JobId,
+    /// Grows with every change; for `?after=`.
+    pub version: u64,
+    /// Its name.
+    pub name: String,
+    /// Its state.
+    pub state: JobState,
+    /// Its instrument.
+    pub instrument: String,
+    /// When it was submitted.
+    pub submitted_at_ms: i64,
+    /// When it ended.
+    pub ended_at_ms: Option<i64>,
+    /// Limit price.
+    pub max_price_nanocredits_per_tfuel: i64,
+    /// Slots wanted.
+    pub slots: u32,
+    /// Set aside in all.
+    pub budget_nanocredits: i64,
+    /// Paid to sellers so far.
+    pub paid_nanocredits: i64,
+    /// Why nothing runs, when nothing runs: `no ask within the limit price`, say.
+    pub waiting_reason: Option<String>,
+    /// Its tasks, in the order of submission.
+    pub tasks: Vec<TaskView>,
+}
+
+/// A task's state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TaskState {
+    /// Waiting for a slot.
+    Pending,
+    /// An attempt is live.
+    Running,
+    /// It ended; `result` is set.
+    Done,
+    /// No machine can run it; `refusal` says why.
+    Refused,
+    /// Cancelled with its job.
+    Cancelled,
+}
+
+/// A task.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TaskView {
+    /// The task.
+    pub task: TaskId,
+    /// Its spec blob.
+    pub spec: Digest,
+    /// Its state.
+    pub state: TaskState,
+    /// Usage at the last accepted checkpoint, or in all when done.
+    pub usage: Usage,
+    /// Fuel by the last heartbeat: for progress bars only.
+    pub progress_fuel: u64,
+    /// The last accepted checkpoint.
+    pub checkpoint: Option<Digest>,
+    /// The [`crate::TaskResult`] blob.
+    pub result: Option<Digest>,
+    /// Why it was refused.
+    pub refusal: Option<String>,
+    /// Its attempts, oldest first.
+    pub attempts: Vec<AttemptView>,
+}
+
+/// One machine's run of a task.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AttemptView {
+    /// The attempt.
+    pub attempt: AttemptId,
+    /// Its lease.
+    pub lease: LeaseId,
+    /// Its machine.
+    pub machine: MachineId,
+    /// The machine's name.
+    pub machine_name: String,
+    /// Its epoch.
+    pub epoch: u64,
+    /// The task's usage where it began. The credited interval is `[from, to)`.
+    pub from: Usage,
+    /// The task's usage at its last accepted checkpoint.
+    pub to: Usage,
+    /// When it started.
+    pub started_at_ms: i64,
+    /// When it ended.
+    pub ended_at_ms: Option<i64>,
+    /// `finished`, `yielded`, `allowance_spent`, `fault: …`, `refused: …`, `lapsed`, `cancelled`.
+    pub end: Option<String>,
+}
+
+/// What a job cost, per lease, with everything needed to recompute it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Invoice {
+    /// The job.
+    pub job: JobId,
+    /// Version of the tariff that turned usage into billable fuel.
+    pub tariff_version: u32,
+    /// Its weights.
+    pub tariff: TariffView,
+    /// A line per lease.
+    pub lines: Vec<InvoiceLine>,
+    /// Their sum.
+    pub total_nanocredits: i64,
+}
+
+/// Billable fuel = (fuel·fuel_weight + memory_page_fuel·memory_weight +
+/// state_bytes·state_weight + traffic_bytes·traffic_weight) ÷ divisor, exactly; a payment is
+/// floor(price × billable fuel ÷ 10¹²), rounded once per lease.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TariffView {
+    /// Per unit of fuel.
+    pub fuel_weight: i64,
+    /// Per 64 KiB page held for one unit of fuel.
+    pub memory_page_fuel_weight: i64,
+    /// Per byte of changed state.
+    pub state_byte_weight: i64,
+    /// Per byte of traffic.
+    pub traffic_byte_weight: i64,
+    /// What the sum is divided by.
+    pub divisor: i64,
+}
+
+/// One lease of a job.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InvoiceLine {
+    /// The lease.
+    pub lease: LeaseId,
+    /// Its machine.
+    pub machine: MachineId,
+    /// The machine's name.
+    pub machine_name: String,
+    /// The fill's price.
+    pub price_nanocredits_per_tfuel: i64,
+    /// Sum of the intervals credited to the lease.
+    pub usage: Usage,
+    /// What was paid for it.
+    pub paid_nanocredits: i64,
+}
+
+/// Places an ask for slots of one's own machine. (Bids belong to jobs.)
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NewOrder {
+    /// The client's own id: the idempotency key.
+    pub client_order_id: String,
+    /// The machine whose slots are offered.
+    pub machine: MachineId,
+    /// Such as `cpu.2g.any`.
+    pub instrument: String,
+    /// Slots.
+    pub quantity: u32,
+    /// The least it takes.
+    pub price_nanocredits_per_tfuel: i64,
+}
+
+/// An order.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OrderView {
+    /// The order.
+    pub order: OrderId,
+    /// The client's own id.
+    pub client_order_id: String,
+    /// `ask` or `bid`.
+    pub side: String,
+    /// Its instrument.
+    pub instrument: String,
+    /// Its limit price.
+    pub price_nanocredits_per_tfuel: i64,
+    /// Slots at first.
+    pub quantity: u32,
+    /// Slots not yet filled.
+    pub leaves_quantity: u32,
+    /// Slots filled.
+    pub cumulative_quantity: u32,
+    /// `open`, `filled` or `cancelled`.
+    pub status: String,
+    /// When it was placed.
+    pub placed_at_ms: i64,
+    /// The job that a bid is for.
+    pub job: Option<JobId>,
+    /// The machine that an ask is for.
+    pub machine: Option<MachineId>,
+}
+
+/// A thing that is traded.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InstrumentView {
+    /// Such as `cpu.2g.any`.
+    pub instrument: String,
+    /// In words.
+    pub description: String,
+    /// Prices are multiples of this.
+    pub tick_nanocredits_per_tfuel: i64,
+    /// Memory of a slot.
+    pub memory_mib: u32,
+    /// Best ask, if any.
+    pub best_ask_nanocredits_per_tfuel: Option<i64>,
+    /// Best bid, if any.
+    pub best_bid_nanocredits_per_tfuel: Option<i64>,
+    /// Price of the last fill.
+    pub last_price_nanocredits_per_tfuel: Option<i64>,
+}
+
+/// Depth of a book, best first.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BookView {
+    /// The instrument.
+    pub instrument: String,
+    /// Buyers.
+    pub bids: Vec<PriceLevel>,
+    /// Sellers.
+    pub asks: Vec<PriceLevel>,
+    /// Open asks one by one, best first: what `--ask ID` takes.
+    pub ask_orders: Vec<OrderView>,
+}
+
+/// All orders at one price.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PriceLevel {
+    /// The price.
+    pub price_nanocredits_per_tfuel: i64,
+    /// Slots.
+    pub quantity: u32,
+    /// Orders.
+    pub orders: u32,
+}
+
+/// A fill, as the public sees it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TradeView {
+    /// When.
+    pub at_ms: i64,
+    /// The price.
+    pub price_nanocredits_per_tfuel: i64,
+    /// Slots.
+    pub quantity: u32,
+}
+
+/// A lease.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LeaseView {
+    /// The lease.
+    pub lease: LeaseId,
+    /// The job.
+    pub job: JobId,
+    /// The machine.
+    pub machine: MachineId,
+    /// The fill's price.
+    pub price_nanocredits_per_tfuel: i64,
+    /// When it opened.
+    pub opened_at_ms: i64,
+    /// When it closed.
+    pub closed_at_ms: Option<i64>,
+    /// `open`, `closed: …` or `lapsed`.
+    pub state: String,
+    /// Sum of the intervals credited.
+    pub usage: Usage,
+    /// Paid so far.
+    pub paid_nanocredits: i64,
+}
+
+/// Proof that no money was made or lost.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LedgerAudit {
+    /// Sum of all balances; 0 or something is broken.
+    pub sum_nanocredits: i64,
+    /// Ledger accounts whose balance is not what their transfers add up to; empty or broken.
+    pub mismatched_accounts: Vec<String>,
+    /// Ledger accounts that are negative and may not be; empty or broken.
+    pub negative_accounts: Vec<String>,
+    /// Transfers counted.
+    pub transfers: u64,
+    /// Sequence of the last journal entry.
+    pub journal_sequence: u64,
+    /// Digest of the state in memory.
+    pub state_digest: Digest,
+    /// Digest of the state folded anew from the journal's events.
+    pub replayed_digest: Digest,
+}
