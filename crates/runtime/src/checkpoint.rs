@@ -1,7 +1,8 @@
 //! A checkpoint: a task's complete state at one safepoint, as a manifest and content-addressed
 //! 64 KiB leaves, so that only what changed has to travel.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::LazyLock;
 
 use base::{Digest, Usage};
 use serde::{Deserialize, Serialize};
@@ -9,52 +10,269 @@ use serde::{Deserialize, Serialize};
 /// Bytes of a leaf; the last leaf of a part may be shorter.
 pub const LEAF_BYTES: usize = 64 << 10;
 
-/// A state that can be resumed. (API that other crates rely on; the fields are the runtime's.)
+/// Digest of a leaf of zeros, which is never stored or sent.
+static ZERO_LEAF: LazyLock<Digest> = LazyLock::new(|| Digest::of(&[0; LEAF_BYTES]));
+
+const MANIFEST_VERSION: u32 = 1;
+
+/// A state that can be resumed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Checkpoint {
     manifest: Vec<u8>,
     leaves: BTreeMap<Digest, Vec<u8>>,
 }
 
+/// Why bytes are not a checkpoint.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum CheckpointError {
+    /// Truncated or altered.
+    #[error("the checkpoint is damaged ({0}); take an earlier one, or start from the beginning")]
+    Damaged(String),
+    /// Written by another version of this program.
+    #[error("the checkpoint has format {found}, this program reads format {expected}; use the version of jusha that wrote it")]
+    Version {
+        /// Its version.
+        found: u32,
+        /// Ours.
+        expected: u32,
+    },
+}
+
+/// A run of bytes, as leaves.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Default)]
+pub(crate) struct Part {
+    pub bytes: u64,
+    pub leaves: Vec<Digest>,
+}
+
+/// A mutable global of the guest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum GlobalValue {
+    I32(i32),
+    I64(i64),
+    F32(u32),
+    F64(u64),
+    V128(u128),
+}
+
+/// Everything but the leaves. The state root covers `globals` to `contents`; the rest says where
+/// in the chain the state is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Manifest {
+    pub version: u32,
+    pub task: Digest,
+    pub usage: Usage,
+    pub chain_head: Digest,
+    /// Leaves at the last boundary, for counting those that change until the next.
+    pub boundary: Vec<Part>,
+    /// A NaN was born: the task stays in the canonical build.
+    pub canonical: bool,
+    pub globals: Vec<GlobalValue>,
+    /// Low bits of the fuel global.
+    pub depth: u32,
+    /// The guest's memory; `None` when it has none.
+    pub memory: Option<Part>,
+    /// The frame memory up to its end.
+    pub frames: Part,
+    pub world_meta: Vec<u8>,
+    pub contents: Vec<Part>,
+}
+
+impl Part {
+    /// Cuts `bytes` into leaves, adding those that are not zero to `store`.
+    pub fn cut(bytes: &[u8], store: &mut BTreeMap<Digest, Vec<u8>>) -> Part {
+        let leaves = bytes
+            .chunks(LEAF_BYTES)
+            .map(|leaf| {
+                let digest = leaf_digest(leaf);
+                if digest != *ZERO_LEAF && !store.contains_key(&digest) {
+                    store.insert(digest, leaf.to_vec());
+                }
+                digest
+            })
+            .collect();
+        Part { bytes: bytes.len() as u64, leaves }
+    }
+
+    /// Digests only.
+    pub fn digest_of(bytes: &[u8]) -> Part {
+        Part {
+            bytes: bytes.len() as u64,
+            leaves: bytes.chunks(LEAF_BYTES).map(leaf_digest).collect(),
+        }
+    }
+
+    /// A digest of the whole: the root of a two-level Merkle tree.
+    pub fn root(&self) -> Digest {
+        let digests: Vec<u8> = self.leaves.iter().flat_map(|leaf| leaf.0).collect();
+        Digest::of_parts("jusha state part v1", &[&self.bytes.to_le_bytes(), &digests])
+    }
+
+    fn is_whole(&self) -> bool {
+        self.leaves.len() as u64 == self.bytes.div_ceil(LEAF_BYTES as u64)
+    }
+
+    /// Bytes of the leaves that are not the same at the same place in `earlier`.
+    fn changed_bytes(&self, earlier: Option<&Part>) -> u64 {
+        let mut left = self.bytes;
+        let mut changed = 0;
+        for (index, leaf) in self.leaves.iter().enumerate() {
+            let bytes = left.min(LEAF_BYTES as u64);
+            left -= bytes;
+            if earlier.and_then(|part| part.leaves.get(index)) != Some(leaf) {
+                changed += bytes;
+            }
+        }
+        changed
+    }
+}
+
+fn leaf_digest(leaf: &[u8]) -> Digest {
+    // Reading zeros is far cheaper than hashing them, and most of a young memory is zero.
+    let zero = leaf.len() == LEAF_BYTES
+        && leaf.chunks_exact(8).all(|word| word == [0; 8]);
+    if zero { *ZERO_LEAF } else { Digest::of(leaf) }
+}
+
+/// Bytes of state that changed between two boundaries.
+pub(crate) fn changed_bytes(earlier: &[Part], now: &[Part]) -> u64 {
+    now.iter().enumerate().map(|(index, part)| part.changed_bytes(earlier.get(index))).sum()
+}
+
+impl Manifest {
+    /// All runs of bytes of the state, in a fixed order.
+    pub fn parts(&self) -> Vec<Part> {
+        let memory = self.memory.clone().unwrap_or_default();
+        [memory, self.frames.clone()].into_iter().chain(self.contents.iter().cloned()).collect()
+    }
+
+    /// The state root: nothing that depends on how often the task was interrupted.
+    pub fn state_root(&self) -> Digest {
+        let globals = postcard::to_stdvec(&self.globals).expect("plain data can be encoded");
+        let memory = self.memory.as_ref().map(|part| part.root().0);
+        let contents: Vec<u8> = self.contents.iter().flat_map(|part| part.root().0).collect();
+        Digest::of_parts(
+            "jusha state root v1",
+            &[
+                &globals,
+                &self.depth.to_le_bytes(),
+                memory.as_ref().map_or(&[], |root| root.as_slice()),
+                &self.frames.root().0,
+                &self.world_meta,
+                &contents,
+            ],
+        )
+    }
+
+    fn needed(&self) -> BTreeSet<Digest> {
+        self.parts()
+            .iter()
+            .flat_map(|part| part.leaves.iter().copied())
+            .filter(|leaf| *leaf != *ZERO_LEAF)
+            .collect()
+    }
+
+    fn parse(bytes: &[u8]) -> Result<Manifest, CheckpointError> {
+        let damaged = |why: &str| CheckpointError::Damaged(why.to_owned());
+        let (version, _) = postcard::take_from_bytes::<u32>(bytes)
+            .map_err(|_| damaged("its manifest can't be read"))?;
+        if version != MANIFEST_VERSION {
+            return Err(CheckpointError::Version { found: version, expected: MANIFEST_VERSION });
+        }
+        let manifest: Manifest =
+            postcard::from_bytes(bytes).map_err(|_| damaged("its manifest can't be read"))?;
+        if !manifest.parts().iter().all(Part::is_whole) {
+            return Err(damaged("a part has too few or too many leaves"));
+        }
+        Ok(manifest)
+    }
+}
+
 impl Checkpoint {
+    pub(crate) fn new(manifest: &Manifest, leaves: BTreeMap<Digest, Vec<u8>>) -> Self {
+        let manifest = postcard::to_stdvec(manifest).expect("plain data can be encoded");
+        Checkpoint { manifest, leaves }
+    }
+
     /// Put together from parts that came over the network. Every leaf is checked against its
     /// digest and none may be lacking or left over.
     pub fn from_parts(
         manifest: Vec<u8>,
         leaves: BTreeMap<Digest, Vec<u8>>,
     ) -> Result<Self, CheckpointError> {
-        todo!()
+        let checkpoint = Checkpoint { manifest, leaves };
+        checkpoint.check()?;
+        Ok(checkpoint)
     }
+
+    /// Reads the manifest and checks every leaf.
+    pub(crate) fn check(&self) -> Result<Manifest, CheckpointError> {
+        let manifest = Manifest::parse(&self.manifest)?;
+        let needed = manifest.needed();
+        for digest in &needed {
+            let leaf = self
+                .leaves
+                .get(digest)
+                .ok_or_else(|| CheckpointError::Damaged(format!("leaf {digest} is lacking")))?;
+            if leaf.len() > LEAF_BYTES || Digest::of(leaf) != *digest {
+                return Err(CheckpointError::Damaged(format!("leaf {digest} was altered")));
+            }
+        }
+        if let Some(extra) = self.leaves.keys().find(|digest| !needed.contains(digest)) {
+            return Err(CheckpointError::Damaged(format!("leaf {extra} does not belong to it")));
+        }
+        Ok(manifest)
+    }
+
+    /// The bytes of a part; the checkpoint was checked before.
+    pub(crate) fn bytes(&self, part: &Part) -> Result<Vec<u8>, CheckpointError> {
+        let mut bytes = Vec::with_capacity(part.leaves.len() * LEAF_BYTES);
+        for (index, digest) in part.leaves.iter().enumerate() {
+            let length = (part.bytes - (index * LEAF_BYTES) as u64).min(LEAF_BYTES as u64) as usize;
+            match self.leaves.get(digest) {
+                Some(leaf) if leaf.len() == length => bytes.extend_from_slice(leaf),
+                None if *digest == *ZERO_LEAF && length == LEAF_BYTES => {
+                    bytes.resize(bytes.len() + LEAF_BYTES, 0);
+                }
+                _ => return Err(CheckpointError::Damaged(format!("leaf {digest} has another length"))),
+            }
+        }
+        Ok(bytes)
+    }
+
+    fn read(&self) -> Manifest {
+        Manifest::parse(&self.manifest).expect("a checkpoint is checked when it is made")
+    }
+
     /// The manifest's bytes: a blob.
     pub fn manifest(&self) -> &[u8] {
         &self.manifest
     }
+
     /// The leaves, each a blob.
     pub fn leaves(&self) -> &BTreeMap<Digest, Vec<u8>> {
         &self.leaves
     }
+
     /// The leaves that a manifest needs, without having them: what to download.
     pub fn leaves_of_manifest(manifest: &[u8]) -> Result<Vec<Digest>, CheckpointError> {
-        todo!()
+        Ok(Manifest::parse(manifest)?.needed().into_iter().collect())
     }
+
     /// Cumulative usage at this point.
     pub fn usage(&self) -> Usage {
-        todo!()
+        self.read().usage
     }
+
     /// The chain's head at this point.
     pub fn chain_head(&self) -> Digest {
-        todo!()
+        self.read().chain_head
     }
+
     /// Of which task it is.
     pub fn task_digest(&self) -> Digest {
-        todo!()
+        self.read().task
     }
 }
 
-/// Why bytes are not a checkpoint.
-#[derive(Debug, thiserror::Error)]
-pub enum CheckpointError {
-    /// Truncated or altered.
-    #[error("the checkpoint is damaged ({0}); take an earlier one, or start from the beginning")]
-    Damaged(String),
-}
+pub(crate) const VERSION: u32 = MANIFEST_VERSION;

@@ -1,0 +1,120 @@
+//! The WebAssembly engine and its two builds of a module.
+//!
+//! Which of two NaNs' bits an operation returns is up to the engine. The truth is the canonical
+//! build, in which every NaN that arithmetic produces is the canonical one; the fast build
+//! leaves that out and is right as long as no NaN was born, which the processor's sticky
+//! invalid-operation flag tells ([`crate::float`]).
+
+use std::path::{Path, PathBuf};
+
+use base::Digest;
+use wasmtime::{Config, Engine, Module, OptLevel};
+
+use crate::TRANSFORM_VERSION;
+use crate::transform::{self, Refusal};
+
+/// Native stack for guest frames. The metered depth is 8 MiB of locals and operands; compiled
+/// frames have never been seen to take more than three times that.
+pub const NATIVE_STACK_BYTES: usize = 96 << 20;
+
+/// Which build of a module.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Build {
+    /// NaNs are left as the processor makes them.
+    Fast,
+    /// NaNs are canonical.
+    Canonical,
+    /// Canonical, and the fuel global is right in every basic block: for the fuel of a trap.
+    Exact,
+}
+
+/// Why there is no compiled module.
+#[derive(Debug, thiserror::Error)]
+pub enum CompileError {
+    /// The module is refused.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// The engine failed on a module that was admitted: a fault of this machine or program.
+    #[error("the compiler failed: {0}")]
+    Engine(String),
+}
+
+/// Compiles modules, and keeps what it compiled in a directory if it has one.
+pub struct Compiler {
+    fast: Engine,
+    canonical: Engine,
+    artefacts: Option<PathBuf>,
+}
+
+fn engine(canonical_nan: bool) -> Result<Engine, CompileError> {
+    let mut config = Config::new();
+    config
+        .cranelift_opt_level(OptLevel::Speed)
+        .cranelift_nan_canonicalization(canonical_nan)
+        .async_stack_size(NATIVE_STACK_BYTES + (1 << 20))
+        .max_wasm_stack(NATIVE_STACK_BYTES)
+        .wasm_multi_memory(true)
+        .wasm_branch_hinting(true)
+        .wasm_backtrace(false);
+    Engine::new(&config).map_err(|error| CompileError::Engine(error.to_string()))
+}
+
+impl Compiler {
+    /// A compiler that keeps artefacts in `artefacts`. Nothing else may write there: loading
+    /// compiled code is running it.
+    pub fn new(artefacts: Option<PathBuf>) -> Result<Self, CompileError> {
+        Ok(Compiler { fast: engine(false)?, canonical: engine(true)?, artefacts })
+    }
+
+    fn engine(&self, build: Build) -> &Engine {
+        if build == Build::Fast { &self.fast } else { &self.canonical }
+    }
+
+    /// The compiled module, from the artefacts if it is there.
+    pub fn module(&self, bytes: &[u8], max_pages: u32, build: Build) -> Result<Module, CompileError> {
+        let engine = self.engine(build);
+        let path = self.artefacts.as_deref().map(|directory| {
+            directory.join(artefact_name(engine, bytes, build))
+        });
+        if let Some(module) = path.as_deref().and_then(|path| load(engine, path)) {
+            return Ok(module);
+        }
+        let admitted = transform::admit(bytes)?;
+        admitted.check_memory(max_pages)?;
+        let transformed = transform::transform(&admitted, build == Build::Exact)?;
+        let module = Module::new(engine, &transformed)
+            .map_err(|error| CompileError::Engine(format!("{error:#}")))?;
+        if let Some(path) = path {
+            keep(&module, &path);
+        }
+        Ok(module)
+    }
+}
+
+fn artefact_name(engine: &Engine, bytes: &[u8], build: Build) -> String {
+    use std::hash::{Hash, Hasher};
+    let mut hasher = std::hash::DefaultHasher::new();
+    engine.precompile_compatibility_hash().hash(&mut hasher);
+    let module = Digest::of(bytes);
+    format!("{module}-t{TRANSFORM_VERSION}-{build:?}-{:016x}.cwasm", hasher.finish())
+}
+
+fn load(engine: &Engine, path: &Path) -> Option<Module> {
+    if !path.exists() {
+        return None;
+    }
+    // SAFETY: the file was written by `keep` below, from this program's own compiler, into a
+    // directory that nothing else writes to; its name binds it to the module and the engine.
+    unsafe { Module::deserialize_file(engine, path) }.ok()
+}
+
+/// A cache: failing to write it (a full disk) costs the next task its compilation, no more.
+fn keep(module: &Module, path: &Path) {
+    let Ok(bytes) = module.serialize() else { return };
+    let Some(directory) = path.parent() else { return };
+    let _ = std::fs::create_dir_all(directory);
+    let temporary = path.with_extension(format!("{}.tmp", std::process::id()));
+    if std::fs::write(&temporary, bytes).and_then(|()| std::fs::rename(&temporary, path)).is_err() {
+        let _ = std::fs::remove_file(&temporary);
+    }
+}

@@ -1,0 +1,325 @@
+//! A task's run: cut into slices, recorded in the chain, redone where the fast build or a trap
+//! leaves something open.
+//!
+//! The run keeps its last capture. From there it is redone in the canonical build when a NaN
+//! was born, and in the exact build when a trap's fuel has to be known. Both give what an
+//! uninterrupted run in that build would have given: the state is all there is.
+
+use base::{Digest, Usage};
+
+use crate::chain;
+use crate::checkpoint::{self, Checkpoint, CheckpointError, Manifest, Part};
+use crate::engine::{Build, CompileError, Compiler};
+use crate::instance::{Instance, InstanceError, State, Stop, world_config};
+use crate::protocol::{End, Outcome, Record};
+use crate::task::Task;
+use crate::transform::Refusal;
+use crate::world::WorldConfig;
+
+/// Fuel between two looks at the agent's messages: some 20 ms.
+const SLICE_FUEL: u64 = 1 << 26;
+/// Far enough for any replay of one segment, near enough for the fuel global's range.
+const REPLAY_FUEL: u64 = 1 << 41;
+
+/// Why there is no result.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// Module, world or checkpoint are refused, by name.
+    #[error("{0}")]
+    Refused(String),
+    /// The host failed.
+    #[error("{0}")]
+    Fault(String),
+}
+
+impl From<CompileError> for RunError {
+    fn from(error: CompileError) -> Self {
+        match error {
+            CompileError::Refused(refusal) => refusal.into(),
+            CompileError::Engine(_) => RunError::Fault(error.to_string()),
+        }
+    }
+}
+
+impl From<Refusal> for RunError {
+    fn from(refusal: Refusal) -> Self {
+        RunError::Refused(refusal.to_string())
+    }
+}
+
+impl From<InstanceError> for RunError {
+    fn from(error: InstanceError) -> Self {
+        match error {
+            InstanceError::World(_) | InstanceError::Checkpoint(_) => {
+                RunError::Refused(error.to_string())
+            }
+            InstanceError::Fault(_) => RunError::Fault(error.to_string()),
+        }
+    }
+}
+
+impl From<CheckpointError> for RunError {
+    fn from(error: CheckpointError) -> Self {
+        RunError::Refused(error.to_string())
+    }
+}
+
+/// What one slice brought.
+#[derive(Debug, Default)]
+pub struct Slice {
+    /// The chain grew.
+    pub record: Option<Record>,
+    /// The task ended.
+    pub end: Option<Box<End>>,
+}
+
+/// A task under way.
+pub struct Execution<'t> {
+    task: &'t Task,
+    digest: Digest,
+    world: WorldConfig,
+    compiler: &'t Compiler,
+    instance: Instance,
+    build: Build,
+    chain_head: Digest,
+    boundary: Vec<Part>,
+    state_bytes: u64,
+    /// The last capture; `None` is the beginning.
+    last: Option<Checkpoint>,
+}
+
+fn parts(state: &State) -> Vec<Part> {
+    let memory = state.memory.clone().unwrap_or_default();
+    [memory, state.frames.clone()].into_iter().chain(state.contents.iter().cloned()).collect()
+}
+
+impl<'t> Execution<'t> {
+    /// Compiles the task's module and puts it at its beginning, or at `resume`.
+    pub fn new(
+        task: &'t Task,
+        compiler: &'t Compiler,
+        resume: Option<Checkpoint>,
+    ) -> Result<Self, RunError> {
+        check_limits(task)?;
+        let digest = task.digest();
+        let world = world_config(task);
+        let module = |build| compiler.module(&task.module, task.memory_max_pages, build);
+        let Some(checkpoint) = resume else {
+            let mut instance = Instance::new(&module(Build::Fast)?, task, &world)?;
+            let state = instance.state(false);
+            let boundary = parts(&state);
+            let usage = Usage { traffic_bytes: task.inbound_bytes(), ..Usage::ZERO };
+            let manifest = manifest(state, digest, usage, Digest::default(), &boundary, false);
+            let chain_head = chain::genesis(&digest, &manifest.0.state_root());
+            return Ok(Execution {
+                task,
+                digest,
+                world,
+                compiler,
+                instance,
+                build: Build::Fast,
+                chain_head,
+                boundary,
+                state_bytes: 0,
+                last: None,
+            });
+        };
+        let manifest = checkpoint.check()?;
+        if manifest.task != digest {
+            return Err(RunError::Refused(format!(
+                "the checkpoint is of another task ({}, this is {digest}); give the same program, arguments and options",
+                manifest.task
+            )));
+        }
+        let build = if manifest.canonical { Build::Canonical } else { Build::Fast };
+        let instance = Instance::restore(&module(build)?, task, &world, &checkpoint)?;
+        Ok(Execution {
+            task,
+            digest,
+            world,
+            compiler,
+            instance,
+            build,
+            chain_head: manifest.chain_head,
+            boundary: manifest.boundary,
+            state_bytes: manifest.usage.state_bytes,
+            last: Some(checkpoint),
+        })
+    }
+
+    /// Usage so far.
+    pub fn usage(&self) -> Usage {
+        Usage {
+            fuel: self.instance.used,
+            memory_page_fuel: self.instance.memory_page_fuel,
+            state_bytes: self.state_bytes,
+            traffic_bytes: self.task.inbound_bytes(),
+        }
+    }
+
+    /// The chain's head: the last record, or c₀.
+    pub fn chain_head(&self) -> Digest {
+        self.chain_head
+    }
+
+    /// Runs to the next safepoint at which there is something to do, at most to the first one
+    /// past `stop_at`.
+    pub fn slice(&mut self, fuel_max: u64, stop_at: u64) -> Result<Slice, RunError> {
+        let used = self.instance.used;
+        if used >= fuel_max {
+            return Ok(self.ended(Outcome::FuelLimit));
+        }
+        let segment = self.task.segment_fuel;
+        let boundary = (used / segment + 1).saturating_mul(segment);
+        let mut stop = boundary.min(used + SLICE_FUEL).min(fuel_max);
+        if stop_at > used {
+            stop = stop.min(stop_at);
+        }
+        let reason = self.instance.run(stop, fuel_max)?;
+        if self.build == Build::Fast && self.instance.nan_born() {
+            self.redo(Build::Canonical)?;
+            return Ok(Slice::default());
+        }
+        let outcome = match reason {
+            Stop::Safepoint => {
+                let record = (self.instance.used >= boundary).then(|| self.record());
+                let end = (self.instance.used >= fuel_max)
+                    .then(|| self.ended(Outcome::FuelLimit).end)
+                    .flatten();
+                return Ok(Slice { record, end });
+            }
+            Stop::Exited(status) => Outcome::Exited(status),
+            Stop::FuelLimit => Outcome::FuelLimit,
+            Stop::Trapped { code, exact: true } => Outcome::Trapped(code),
+            Stop::Trapped { code, exact: false } => {
+                let build = self.build;
+                self.redo(Build::Exact)?;
+                let again = self.instance.run(self.instance.used + REPLAY_FUEL, fuel_max)?;
+                self.build = build;
+                if again != (Stop::Trapped { code, exact: true }) {
+                    return Err(RunError::Fault(format!(
+                        "a trap ({}) did not repeat: {again:?}",
+                        code.name()
+                    )));
+                }
+                Outcome::Trapped(code)
+            }
+        };
+        Ok(self.ended(outcome))
+    }
+
+    /// Goes back to the last capture, in another build.
+    fn redo(&mut self, build: Build) -> Result<(), RunError> {
+        let module =
+            self.compiler.module(&self.task.module, self.task.memory_max_pages, build)?;
+        self.instance = match &self.last {
+            None => Instance::new(&module, self.task, &self.world)?,
+            Some(checkpoint) => Instance::restore(&module, self.task, &self.world, checkpoint)?,
+        };
+        self.instance.exact = build == Build::Exact;
+        self.build = build;
+        Ok(())
+    }
+
+    /// A checkpoint of the current safepoint.
+    pub fn capture(&mut self) -> Checkpoint {
+        let state = self.instance.state(true);
+        let canonical = self.build != Build::Fast;
+        let (manifest, leaves) =
+            manifest(state, self.digest, self.usage(), self.chain_head, &self.boundary, canonical);
+        let checkpoint = Checkpoint::new(&manifest, leaves);
+        self.last = Some(checkpoint.clone());
+        checkpoint
+    }
+
+    fn record(&mut self) -> Record {
+        let state = self.instance.state(true);
+        let now = parts(&state);
+        self.state_bytes += checkpoint::changed_bytes(&self.boundary, &now);
+        self.boundary = now;
+        let usage = self.usage();
+        let canonical = self.build != Build::Fast;
+        let (mut manifest, leaves) =
+            manifest(state, self.digest, usage, self.chain_head, &self.boundary, canonical);
+        let record = chain::next(
+            &self.chain_head,
+            self.task.segment_fuel,
+            &manifest.state_root(),
+            &usage,
+            &chain::output_root(self.instance.world()),
+        );
+        self.chain_head = record.digest;
+        manifest.chain_head = record.digest;
+        self.last = Some(Checkpoint::new(&manifest, leaves));
+        record
+    }
+
+    fn ended(&mut self, outcome: Outcome) -> Slice {
+        let world = self.instance.world();
+        let outputs = world.outputs();
+        let results = world.stdout().len()
+            + world.stderr().len()
+            + outputs.values().map(Vec::len).sum::<usize>();
+        let mut usage = self.usage();
+        usage.traffic_bytes += results as u64;
+        let record = chain::next(
+            &self.chain_head,
+            self.task.segment_fuel,
+            &chain::end_state(&outcome),
+            &usage,
+            &chain::output_root(world),
+        );
+        let end = End {
+            outcome,
+            usage,
+            record,
+            stdout: world.stdout().to_vec(),
+            stderr: world.stderr().to_vec(),
+            outputs,
+        };
+        self.chain_head = record.digest;
+        Slice { record: None, end: Some(Box::new(end)) }
+    }
+}
+
+fn manifest(
+    state: State,
+    task: Digest,
+    usage: Usage,
+    chain_head: Digest,
+    boundary: &[Part],
+    canonical: bool,
+) -> (Manifest, std::collections::BTreeMap<Digest, Vec<u8>>) {
+    let manifest = Manifest {
+        version: checkpoint::VERSION,
+        task,
+        usage,
+        chain_head,
+        boundary: boundary.to_vec(),
+        canonical,
+        globals: state.globals,
+        depth: state.depth,
+        memory: state.memory,
+        frames: state.frames,
+        world_meta: state.world_meta,
+        contents: state.contents,
+    };
+    (manifest, state.leaves)
+}
+
+fn check_limits(task: &Task) -> Result<(), RunError> {
+    if task.segment_fuel < crate::SEGMENT_FUEL_MIN {
+        return Err(RunError::Refused(format!(
+            "a segment of {} fuel is too short; take at least {}",
+            task.segment_fuel,
+            crate::SEGMENT_FUEL_MIN
+        )));
+    }
+    if task.memory_max_pages > 65536 {
+        return Err(RunError::Refused(format!(
+            "a memory limit of {} pages is more than a 32-bit memory has; take at most 65536 (4 GiB)",
+            task.memory_max_pages
+        )));
+    }
+    Ok(())
+}

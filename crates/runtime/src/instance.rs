@@ -1,0 +1,483 @@
+//! One instance of a task's module in its virtual world: runs from a stop to the next, and turns
+//! into a checkpoint and back.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use base::Digest;
+use wasmtime::{
+    Caller, Extern, FuncType, Global, Instance as EngineInstance, Linker, Memory, Module,
+    ResourceLimiter, Store, Trap, TypedFunc, Val, ValType,
+};
+
+use crate::checkpoint::{Checkpoint, CheckpointError, GlobalValue, Part};
+use crate::float;
+use crate::protocol::TrapCode;
+use crate::task::Task;
+use crate::transform::cost;
+use crate::transform::layout::{self, export};
+use crate::world::{self, Function, Reply, World, WorldConfig, WorldError};
+
+/// Why an instance can't be made or go on. None of these is a result.
+#[derive(Debug, thiserror::Error)]
+pub enum InstanceError {
+    /// The world's parameters are unusable.
+    #[error(transparent)]
+    World(#[from] WorldError),
+    /// The checkpoint is unusable.
+    #[error(transparent)]
+    Checkpoint(#[from] CheckpointError),
+    /// The host failed: memory, native stack.
+    #[error("machine fault: {0}")]
+    Fault(String),
+}
+
+fn fault(error: wasmtime::Error) -> InstanceError {
+    InstanceError::Fault(format!("{error:#}"))
+}
+
+/// Why a run stopped.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Stop {
+    /// At a safepoint at or past the stop; the frames are saved.
+    Safepoint,
+    /// `_start` returned, or the program exited.
+    Exited(i32),
+    /// It trapped. When not `exact`, the fuel is not known yet.
+    Trapped { code: TrapCode, exact: bool },
+    /// A bulk instruction would have passed the task's limit.
+    FuelLimit,
+}
+
+struct Host {
+    world: World,
+    memory: Option<Memory>,
+    fuel: Option<Global>,
+    /// Fuel at which the current run is to stop.
+    stop: u64,
+    memory_max_bytes: usize,
+    /// The host could not provide what the task may have.
+    shortage: Option<String>,
+}
+
+impl ResourceLimiter for Host {
+    fn memory_growing(&mut self, _: usize, desired: usize, _: Option<usize>) -> wasmtime::Result<bool> {
+        Ok(desired <= self.memory_max_bytes)
+    }
+
+    fn memory_grow_failed(&mut self, error: wasmtime::Error) -> wasmtime::Result<()> {
+        // Past the declared limit growing fails for the guest; anything else is our shortage.
+        self.shortage = Some(format!("memory could not grow: {error:#}"));
+        Ok(())
+    }
+
+    fn table_growing(&mut self, _: usize, _: usize, _: Option<usize>) -> wasmtime::Result<bool> {
+        Ok(true)
+    }
+}
+
+/// The program asked to end.
+#[derive(Debug, thiserror::Error)]
+#[error("exit {0}")]
+struct Exit(i32);
+
+/// A task's program, somewhere between its first and last instruction.
+pub struct Instance {
+    store: Store<Host>,
+    start: TypedFunc<(), ()>,
+    frames: Memory,
+    globals: Vec<Global>,
+    own: Own,
+    /// The task's cumulative fuel.
+    pub used: u64,
+    /// Integral of pages held over fuel.
+    pub memory_page_fuel: u64,
+    /// Low bits of the fuel global at the last safepoint.
+    depth: u32,
+    /// Whether frames are saved, so that the next run rewinds.
+    suspended: bool,
+    /// Whether the module is of the exact build.
+    pub exact: bool,
+}
+
+struct Own {
+    fuel: Global,
+    frames_end: Global,
+    unwinding: Global,
+    resume: Global,
+    trap: Global,
+    grown: Global,
+    floor: Global,
+}
+
+/// The state of an instance, in parts.
+pub struct State {
+    pub globals: Vec<GlobalValue>,
+    pub depth: u32,
+    pub memory: Option<Part>,
+    pub frames: Part,
+    pub world_meta: Vec<u8>,
+    pub contents: Vec<Part>,
+    pub leaves: BTreeMap<Digest, Vec<u8>>,
+}
+
+/// The world of a task.
+pub fn world_config(task: &Task) -> WorldConfig {
+    let inputs: BTreeMap<String, Arc<[u8]>> = task
+        .inputs
+        .iter()
+        .map(|(name, content)| (name.clone(), Arc::from(content.as_slice())))
+        .collect();
+    WorldConfig {
+        args: task.args.clone(),
+        env: task.env.clone(),
+        stdin: Arc::from(task.stdin.as_slice()),
+        inputs: Arc::new(inputs),
+        output_max_bytes: task.output_max_bytes,
+        seed: task.seed,
+        clock_start_ms: task.clock_start_ms,
+    }
+}
+
+impl Instance {
+    /// A new instance, before its first instruction.
+    pub fn new(module: &Module, task: &Task, config: &WorldConfig) -> Result<Self, InstanceError> {
+        let world = World::new(config.clone())?;
+        let host = Host {
+            world,
+            memory: None,
+            fuel: None,
+            stop: 0,
+            memory_max_bytes: task.memory_max_pages as usize * 65536,
+            shortage: None,
+        };
+        let mut store = Store::new(module.engine(), host);
+        // The frame memory is ours and not counted against the guest's limit.
+        let mut linker = Linker::new(module.engine());
+        for import in module.imports() {
+            let function = Function::from_name(import.name())
+                .ok_or_else(|| InstanceError::Fault("an artefact has other imports".to_owned()))?;
+            let Some(ty) = import.ty().func().cloned() else {
+                return Err(InstanceError::Fault("an artefact has other imports".to_owned()));
+            };
+            define(&mut linker, function, ty).map_err(fault)?;
+        }
+        let limits_off = store.data().memory_max_bytes;
+        store.data_mut().memory_max_bytes = usize::MAX;
+        store.limiter(|host| host);
+        let instance = linker.instantiate(&mut store, module).map_err(fault)?;
+        store.data_mut().memory_max_bytes = limits_off;
+
+        let memory = instance.get_memory(&mut store, export::MEMORY);
+        let frames = instance
+            .get_memory(&mut store, export::FRAMES)
+            .ok_or_else(|| InstanceError::Fault("an artefact lacks its frame memory".to_owned()))?;
+        let own = Own {
+            fuel: global(&instance, &mut store, export::FUEL)?,
+            frames_end: global(&instance, &mut store, export::FRAMES_END)?,
+            unwinding: global(&instance, &mut store, export::UNWINDING)?,
+            resume: global(&instance, &mut store, export::RESUME)?,
+            trap: global(&instance, &mut store, export::TRAP)?,
+            grown: global(&instance, &mut store, export::GROWN)?,
+            floor: global(&instance, &mut store, export::FLOOR)?,
+        };
+        let mut globals: Vec<(u32, Global)> = Vec::new();
+        for export in instance.exports(&mut store) {
+            let index = export.name().strip_prefix(export::GLOBAL).and_then(|n| n.parse().ok());
+            if let (Some(index), Extern::Global(global)) = (index, export.clone().into_extern()) {
+                globals.push((index, global));
+            }
+        }
+        globals.sort_by_key(|(index, _)| *index);
+        store.data_mut().memory = memory;
+        store.data_mut().fuel = Some(own.fuel);
+        let start = instance.get_typed_func(&mut store, export::START).map_err(fault)?;
+        Ok(Instance {
+            store,
+            start,
+            frames,
+            globals: globals.into_iter().map(|(_, global)| global).collect(),
+            own,
+            used: 0,
+            memory_page_fuel: 0,
+            depth: 0,
+            suspended: false,
+            exact: false,
+        })
+    }
+
+    /// An instance in the state of a checkpoint.
+    pub fn restore(
+        module: &Module,
+        task: &Task,
+        config: &WorldConfig,
+        checkpoint: &Checkpoint,
+    ) -> Result<Self, InstanceError> {
+        let damaged = |why: &str| CheckpointError::Damaged(why.to_owned());
+        let manifest = checkpoint.check()?;
+        let mut instance = Instance::new(module, task, config)?;
+        let contents = manifest
+            .contents
+            .iter()
+            .map(|part| checkpoint.bytes(part))
+            .collect::<Result<Vec<_>, _>>()?;
+        instance.store.data_mut().world =
+            World::restore(config.clone(), &manifest.world_meta, contents)?;
+
+        if manifest.globals.len() != instance.globals.len() {
+            return Err(damaged("it has another number of globals").into());
+        }
+        for (global, value) in instance.globals.iter().zip(&manifest.globals) {
+            global
+                .set(&mut instance.store, to_val(*value))
+                .map_err(|_| damaged("a global has another type"))?;
+        }
+        match (instance.store.data().memory, &manifest.memory) {
+            (None, None) => {}
+            (Some(memory), Some(part)) => {
+                let bytes = checkpoint.bytes(part)?;
+                let now = memory.data_size(&instance.store);
+                if bytes.len() % 65536 != 0 || bytes.len() < now {
+                    return Err(damaged("its memory has an impossible size").into());
+                }
+                if bytes.len() > task.memory_max_pages as usize * 65536 {
+                    return Err(damaged("its memory is larger than the task's limit").into());
+                }
+                memory
+                    .grow(&mut instance.store, ((bytes.len() - now) / 65536) as u64)
+                    .map_err(fault)?;
+                write_changed(memory.data_mut(&mut instance.store), &bytes);
+            }
+            _ => return Err(damaged("it has no memory, or one too many").into()),
+        }
+        let frames = checkpoint.bytes(&manifest.frames)?;
+        let room = instance.frames.data_mut(&mut instance.store);
+        room.get_mut(..frames.len())
+            .ok_or_else(|| damaged("its frames are too many"))?
+            .copy_from_slice(&frames);
+        set_i32(&instance.own.frames_end, &mut instance.store, frames.len() as i32);
+        if manifest.depth >= 1 << layout::DEPTH_BITS {
+            return Err(damaged("its depth is impossible").into());
+        }
+        instance.depth = manifest.depth;
+        instance.suspended = !frames.is_empty();
+        instance.used = manifest.usage.fuel;
+        instance.memory_page_fuel = manifest.usage.memory_page_fuel;
+        Ok(instance)
+    }
+
+    /// Runs to the first safepoint at which `stop` fuel is reached, or to the program's end.
+    /// `fuel_max` is the task's own limit, which no bulk instruction may pass.
+    pub fn run(&mut self, stop: u64, fuel_max: u64) -> Result<Stop, InstanceError> {
+        let store = &mut self.store;
+        store.data_mut().stop = stop;
+        let left = stop as i64 - 1 - self.used as i64;
+        let value = (left << layout::DEPTH_BITS) | i64::from(self.depth);
+        let floor = (stop as i64 - fuel_max as i64) << layout::DEPTH_BITS;
+        set_i64(&self.own.floor, store, floor);
+        set_i64(&self.own.grown, store, 0);
+        set_i32(&self.own.unwinding, store, 0);
+        set_i32(&self.own.trap, store, 0);
+        if self.suspended {
+            set_i64(&self.own.resume, store, value);
+            set_i64(&self.own.fuel, store, layout::REWIND_START);
+        } else {
+            set_i64(&self.own.fuel, store, value);
+        }
+        let pages_before = self.pages();
+
+        float::clear_invalid();
+        let result = self.start.call(&mut self.store, ());
+
+        let stop_reason = self.reason(result)?;
+        if let Some(shortage) = self.store.data_mut().shortage.take() {
+            return Err(InstanceError::Fault(shortage));
+        }
+        if matches!(stop_reason, Stop::Trapped { exact: false, .. }) {
+            return Ok(stop_reason);
+        }
+        let value = self.own.fuel.get(&mut self.store).i64().unwrap_or(0);
+        self.depth = (value & ((1 << layout::DEPTH_BITS) - 1)) as u32;
+        let used = (stop as i64 - 1 - (value >> layout::DEPTH_BITS)) as u64;
+        let pages = self.pages();
+        let grown = self.own.grown.get(&mut self.store).i64().unwrap_or(0);
+        // ∫ pages d(fuel): what was held all along, and each growth from its own fuel on.
+        let held = i128::from(pages_before) * (i128::from(used) - i128::from(self.used))
+            + i128::from(pages - pages_before) * (i128::from(used) - i128::from(stop) + 1)
+            + i128::from(grown);
+        self.memory_page_fuel += u64::try_from(held)
+            .map_err(|_| InstanceError::Fault("fuel ran backwards".to_owned()))?;
+        self.used = used;
+        self.suspended = stop_reason == Stop::Safepoint;
+        Ok(stop_reason)
+    }
+
+    /// Whether a NaN was born in the last run.
+    pub fn nan_born(&self) -> bool {
+        float::invalid()
+    }
+
+    fn reason(&mut self, result: Result<(), wasmtime::Error>) -> Result<Stop, InstanceError> {
+        let error = match result {
+            Ok(()) => {
+                let unwound = self.own.unwinding.get(&mut self.store).i32() == Some(1);
+                return Ok(if unwound { Stop::Safepoint } else { Stop::Exited(0) });
+            }
+            Err(error) => error,
+        };
+        if let Some(Exit(status)) = error.downcast_ref::<Exit>() {
+            return Ok(Stop::Exited(*status));
+        }
+        let Some(trap) = error.downcast_ref::<Trap>() else { return Err(fault(error)) };
+        let code = match trap {
+            Trap::UnreachableCodeReached => {
+                match self.own.trap.get(&mut self.store).i32() {
+                    Some(layout::TRAP_STACK) => {
+                        return Ok(Stop::Trapped { code: TrapCode::StackExhausted, exact: true });
+                    }
+                    Some(layout::TRAP_FUEL) => return Ok(Stop::FuelLimit),
+                    _ => TrapCode::Unreachable,
+                }
+            }
+            Trap::MemoryOutOfBounds | Trap::HeapMisaligned => TrapCode::MemoryOutOfBounds,
+            Trap::TableOutOfBounds => TrapCode::TableOutOfBounds,
+            Trap::IndirectCallToNull => TrapCode::IndirectCallToNull,
+            Trap::BadSignature => TrapCode::BadSignature,
+            Trap::IntegerOverflow => TrapCode::IntegerOverflow,
+            Trap::IntegerDivisionByZero => TrapCode::IntegerDivideByZero,
+            Trap::BadConversionToInteger => TrapCode::BadConversionToInteger,
+            // The metered depth is there so that this never happens.
+            Trap::StackOverflow => {
+                return Err(InstanceError::Fault("the native stack overflowed".to_owned()));
+            }
+            other => return Err(InstanceError::Fault(format!("unexpected trap: {other}"))),
+        };
+        Ok(Stop::Trapped { code, exact: self.exact })
+    }
+
+    fn pages(&self) -> u64 {
+        self.store.data().memory.map_or(0, |memory| memory.size(&self.store))
+    }
+
+    /// The world as it is.
+    pub fn world(&self) -> &World {
+        &self.store.data().world
+    }
+
+    /// The state at a safepoint (or before the first instruction). `keep` says whether the
+    /// leaves' bytes are wanted or only their digests.
+    pub fn state(&mut self, keep: bool) -> State {
+        let mut leaves = BTreeMap::new();
+        let mut cut = |bytes: &[u8]| {
+            if keep { Part::cut(bytes, &mut leaves) } else { Part::digest_of(bytes) }
+        };
+        let memory = self.store.data().memory.map(|memory| cut(memory.data(&self.store)));
+        let end = if self.suspended {
+            self.own.frames_end.get(&mut self.store).i32().unwrap_or(0) as usize
+        } else {
+            0
+        };
+        let frames = cut(&self.frames.data(&self.store)[..end]);
+        let world = self.store.data().world.state();
+        let contents = world.contents.iter().map(|bytes| cut(bytes)).collect();
+        let world_meta = world.meta;
+        let globals = self.globals.clone();
+        let globals =
+            globals.iter().map(|global| from_val(&global.get(&mut self.store))).collect();
+        State { globals, depth: self.depth, memory, frames, world_meta, contents, leaves }
+    }
+}
+
+/// Writes `bytes` over `memory`, touching only pages that differ: a fresh memory stays lazy.
+fn write_changed(memory: &mut [u8], bytes: &[u8]) {
+    for (to, from) in memory.chunks_mut(4096).zip(bytes.chunks(4096)) {
+        if to != from {
+            to.copy_from_slice(from);
+        }
+    }
+}
+
+fn global(
+    instance: &EngineInstance,
+    store: &mut Store<Host>,
+    name: &str,
+) -> Result<Global, InstanceError> {
+    instance
+        .get_global(store, name)
+        .ok_or_else(|| InstanceError::Fault(format!("an artefact lacks its `{name}`")))
+}
+
+fn set_i64(global: &Global, store: &mut Store<Host>, value: i64) {
+    global.set(store, Val::I64(value)).expect("appended globals are mutable");
+}
+
+fn set_i32(global: &Global, store: &mut Store<Host>, value: i32) {
+    global.set(store, Val::I32(value)).expect("appended globals are mutable");
+}
+
+fn from_val(value: &Val) -> GlobalValue {
+    match value {
+        Val::I32(value) => GlobalValue::I32(*value),
+        Val::I64(value) => GlobalValue::I64(*value),
+        Val::F32(bits) => GlobalValue::F32(*bits),
+        Val::F64(bits) => GlobalValue::F64(*bits),
+        Val::V128(bits) => GlobalValue::V128(bits.as_u128()),
+        _ => unreachable!("reference globals are refused at admission"),
+    }
+}
+
+fn to_val(value: GlobalValue) -> Val {
+    match value {
+        GlobalValue::I32(value) => Val::I32(value),
+        GlobalValue::I64(value) => Val::I64(value),
+        GlobalValue::F32(bits) => Val::F32(bits),
+        GlobalValue::F64(bits) => Val::F64(bits),
+        GlobalValue::V128(bits) => Val::V128(bits.into()),
+    }
+}
+
+fn define(linker: &mut Linker<Host>, function: Function, ty: FuncType) -> wasmtime::Result<()> {
+    let result = ty.results().next();
+    debug_assert!(matches!(result, None | Some(ValType::I32)));
+    linker.func_new(world::MODULE, function.name(), ty, move |caller, params, results| {
+        call_world(caller, function, params, results)
+    })?;
+    Ok(())
+}
+
+fn call_world(
+    mut caller: Caller<'_, Host>,
+    function: Function,
+    params: &[Val],
+    results: &mut [Val],
+) -> wasmtime::Result<()> {
+    let mut args = [0u64; 9];
+    for (to, from) in args.iter_mut().zip(params) {
+        *to = match from {
+            Val::I32(value) => *value as u32 as u64,
+            Val::I64(value) => *value as u64,
+            _ => 0,
+        };
+    }
+    let fuel = caller.data().fuel.ok_or_else(|| wasmtime::Error::msg("no fuel global"))?;
+    let value = fuel.get(&mut caller).i64().unwrap_or(0);
+    let used = caller.data().stop as i64 - 1 - (value >> layout::DEPTH_BITS);
+    let answer = match caller.data().memory {
+        Some(memory) => {
+            let (bytes, host) = memory.data_and_store_mut(&mut caller);
+            host.world.call(function, &args[..params.len()], bytes, used as u64)
+        }
+        None => caller.data_mut().world.call(function, &args[..params.len()], &mut [], used as u64),
+    };
+    let charge = cost::HOST_CALL + answer.bytes / cost::HOST_BYTES_PER_FUEL;
+    fuel.set(&mut caller, Val::I64(value - ((charge as i64) << layout::DEPTH_BITS)))?;
+    match answer.reply {
+        Reply::Exit(status) => Err(wasmtime::Error::new(Exit(status))),
+        Reply::Errno(errno) => {
+            if let Some(result) = results.first_mut() {
+                *result = Val::I32(errno as i32);
+            }
+            Ok(())
+        }
+    }
+}

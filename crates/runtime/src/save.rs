@@ -1,0 +1,73 @@
+//! A checkpoint in one file, with its task: what `jusha exec --checkpoint` writes. Anybody can
+//! go on from it, or check it, with nothing else in hand.
+//!
+//! Layout: the magic `JUSHACKP`, format version as 4 little-endian bytes, zstd of the postcard
+//! encoding, and the BLAKE3 digest of everything before it.
+
+use base::Digest;
+use serde::{Deserialize, Serialize};
+
+use crate::checkpoint::{Checkpoint, CheckpointError};
+use crate::task::Task;
+
+const MAGIC: &[u8; 8] = b"JUSHACKP";
+const VERSION: u32 = 1;
+/// Most bytes that a file may decompress to: 4 GiB of memory and as much again.
+const BYTES_MAX: usize = 8 << 30;
+
+/// A task and a state of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CheckpointFile {
+    /// The task, whole.
+    pub task: Task,
+    /// Its state.
+    pub checkpoint: Checkpoint,
+}
+
+impl CheckpointFile {
+    /// The file's bytes.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let plain = postcard::to_stdvec(self).expect("plain data can be encoded");
+        let packed = zstd::encode_all(plain.as_slice(), 1).expect("compressing memory to memory");
+        let mut bytes = MAGIC.to_vec();
+        bytes.extend(VERSION.to_le_bytes());
+        bytes.extend(packed);
+        let digest = Digest::of(&bytes);
+        bytes.extend(digest.0);
+        bytes
+    }
+
+    /// Reads a file, believing nothing in it.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, CheckpointError> {
+        let damaged = |why: &str| CheckpointError::Damaged(why.to_owned());
+        if bytes.len() < MAGIC.len() || !bytes.starts_with(MAGIC) {
+            return Err(damaged("it does not begin as a checkpoint file does"));
+        }
+        if bytes.len() < MAGIC.len() + 4 + 32 {
+            return Err(damaged("it is truncated"));
+        }
+        let (body, digest) = bytes.split_at(bytes.len() - 32);
+        if Digest::of(body).0 != *digest {
+            return Err(damaged("it was truncated or altered"));
+        }
+        let mut version = [0; 4];
+        version.copy_from_slice(&body[8..12]);
+        let version = u32::from_le_bytes(version);
+        if version != VERSION {
+            return Err(CheckpointError::Version { found: version, expected: VERSION });
+        }
+        let plain = decompress(&body[12..]).ok_or_else(|| damaged("it does not decompress"))?;
+        let file: CheckpointFile =
+            postcard::from_bytes(&plain).map_err(|_| damaged("its contents can't be read"))?;
+        file.checkpoint.check()?;
+        Ok(file)
+    }
+}
+
+fn decompress(bytes: &[u8]) -> Option<Vec<u8>> {
+    use std::io::Read;
+    let mut plain = Vec::new();
+    let mut reader = zstd::Decoder::new(bytes).ok()?.take(BYTES_MAX as u64);
+    reader.read_to_end(&mut plain).ok()?;
+    Some(plain)
+}

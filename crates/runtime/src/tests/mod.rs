@@ -1,0 +1,79 @@
+//! Tests of the runtime in one process; those with worker processes are in the `jusha` crate.
+
+mod control_flow;
+
+use crate::checkpoint::Checkpoint;
+use crate::engine::{Compiler, NATIVE_STACK_BYTES};
+use crate::execution::{Execution, RunError};
+use crate::protocol::{End, Record};
+use crate::save::CheckpointFile;
+use crate::task::Task;
+
+/// A compiler that keeps what it compiled for the whole test run.
+pub fn compiler() -> Compiler {
+    let directory = std::env::temp_dir().join(format!("jusha-artefacts-{}", std::process::id()));
+    Compiler::new(Some(directory)).expect("an engine")
+}
+
+/// Everything that must not depend on interruptions.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Trace {
+    pub records: Vec<Record>,
+    pub end: End,
+}
+
+/// A task of a text module, with short segments.
+pub fn task_of(wat: &str) -> Task {
+    let mut task = Task::new(wat::parse_str(wat).expect("the test's module parses"));
+    task.segment_fuel = 1 << 20;
+    task
+}
+
+/// Runs to the end without a stop.
+pub fn run(task: &Task, fuel_max: u64) -> Result<Trace, RunError> {
+    run_with_stops(task, fuel_max, &[])
+}
+
+/// Runs to the end, stopping at each of `stops`: the state goes through a checkpoint file's
+/// bytes into a new execution.
+pub fn run_with_stops(task: &Task, fuel_max: u64, stops: &[u64]) -> Result<Trace, RunError> {
+    // Guest frames are on the calling thread's stack, as in a worker.
+    std::thread::scope(|scope| {
+        std::thread::Builder::new()
+            .stack_size(NATIVE_STACK_BYTES + (32 << 20))
+            .spawn_scoped(scope, || run_here(task, fuel_max, stops))
+            .expect("a thread")
+            .join()
+            .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    })
+}
+
+fn run_here(task: &Task, fuel_max: u64, stops: &[u64]) -> Result<Trace, RunError> {
+    let compiler = compiler();
+    let mut execution = Execution::new(task, &compiler, None)?;
+    let mut records = Vec::new();
+    let mut stops: Vec<u64> = stops.to_vec();
+    stops.sort_unstable();
+    let mut stops = stops.into_iter().peekable();
+    loop {
+        let stop_at = stops.peek().copied().unwrap_or(u64::MAX);
+        let slice = execution.slice(fuel_max, stop_at)?;
+        records.extend(slice.record);
+        if let Some(end) = slice.end {
+            return Ok(Trace { records, end: *end });
+        }
+        let used = execution.usage().fuel;
+        if used >= stop_at {
+            while stops.peek().is_some_and(|&at| at <= used) {
+                stops.next();
+            }
+            let checkpoint = through_a_file(task, execution.capture());
+            execution = Execution::new(task, &compiler, Some(checkpoint))?;
+        }
+    }
+}
+
+fn through_a_file(task: &Task, checkpoint: Checkpoint) -> Checkpoint {
+    let file = CheckpointFile { task: task.clone(), checkpoint };
+    CheckpointFile::from_bytes(&file.to_bytes()).expect("a file just written").checkpoint
+}

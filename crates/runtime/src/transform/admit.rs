@@ -1,0 +1,261 @@
+//! Admission: parses and validates a module and refuses, by name, whatever the runtime does not
+//! capture. What passes here can be metered, stopped and resumed at every safepoint.
+
+use wasmparser::{
+    Encoding, ExternalKind, FuncToValidate, FunctionBody, Parser, Payload, TypeRef, ValType,
+    ValidPayload, Validator, ValidatorResources, WasmFeatures,
+};
+
+use crate::world;
+
+/// Why a module is not run. Each says what to do.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// The bytes are no WebAssembly module.
+    #[error("not a WebAssembly module: {reason}; build one with a wasm32-wasip1 target")]
+    NotWasm {
+        /// What was found.
+        reason: String,
+    },
+    /// A component instead of a core module.
+    #[error("this is a WebAssembly component, which is not supported; build a wasm32-wasip1 command instead of wasip2")]
+    Component,
+    /// Malformed, or it uses a proposal that is off; the validator's words name it.
+    #[error("the module is not valid here: {0}; compile without that feature")]
+    Invalid(String),
+    /// A valid module that uses something whose state is not captured yet.
+    #[error("the module uses {what}, which is not supported; compile without it")]
+    Unsupported {
+        /// What.
+        what: String,
+    },
+    /// An import that is not a WASI preview 1 function.
+    #[error("the module imports `{module}.{name}`, which is not provided; only functions of wasi_snapshot_preview1 are")]
+    UnknownImport {
+        /// Its module.
+        module: String,
+        /// Its name.
+        name: String,
+    },
+    /// A WASI import with a type of its own.
+    #[error("the module imports `{name}` with a type that WASI preview 1 does not give it; rebuild with a current toolchain")]
+    ImportType {
+        /// The function.
+        name: String,
+    },
+    /// No `_start`.
+    #[error("the module exports no function `_start`: it is a reactor or a library; build a command (an executable with a main function)")]
+    NoStart,
+    /// `_start` is something else than `func()`.
+    #[error("`_start` has parameters or results; build a command with a current toolchain")]
+    StartType,
+    /// More bytes than are taken.
+    #[error("the module has {bytes} bytes; at most {max} are taken")]
+    TooLarge {
+        /// Its size.
+        bytes: usize,
+        /// The limit.
+        max: usize,
+    },
+    /// Its memory begins larger than the task may have.
+    #[error("the module begins with {pages} pages of memory, but the task's limit is {max}; raise the memory limit")]
+    MemoryLimit {
+        /// What it wants.
+        pages: u64,
+        /// What it may have.
+        max: u32,
+    },
+}
+
+impl Refusal {
+    /// From the parser's or validator's error, which names what it met and where.
+    pub fn invalid(error: wasmparser::BinaryReaderError) -> Self {
+        Refusal::Invalid(format!("{} (at byte {})", error.message(), error.offset()))
+    }
+}
+
+/// Largest module.
+pub const MODULE_BYTES_MAX: usize = 256 << 20;
+
+/// Features whose state is captured.
+fn features() -> WasmFeatures {
+    WasmFeatures::MVP
+        | WasmFeatures::MUTABLE_GLOBAL
+        | WasmFeatures::SATURATING_FLOAT_TO_INT
+        | WasmFeatures::SIGN_EXTENSION
+        | WasmFeatures::REFERENCE_TYPES
+        | WasmFeatures::MULTI_VALUE
+        | WasmFeatures::BULK_MEMORY
+        | WasmFeatures::SIMD
+        | WasmFeatures::EXTENDED_CONST
+}
+
+/// A module that may be run.
+pub struct Admitted<'a> {
+    pub(super) bytes: &'a [u8],
+    pub(super) functions: Vec<(FuncToValidate<ValidatorResources>, FunctionBody<'a>)>,
+    pub(super) imports: Vec<world::Function>,
+    /// Type index of each function, imports first.
+    pub(super) function_types: Vec<u32>,
+    /// Parameter and result counts of each type.
+    pub(super) type_arities: Vec<(usize, usize)>,
+    pub(super) memory: Option<(u64, Option<u64>)>,
+    pub(super) globals: Vec<(ValType, bool)>,
+    pub(super) start: u32,
+}
+
+impl Admitted<'_> {
+    /// The host functions it imports, in order.
+    pub fn imports(&self) -> &[world::Function] {
+        &self.imports
+    }
+
+    /// Mutable globals: part of the state.
+    pub fn mutable_globals(&self) -> Vec<u32> {
+        (0..).zip(&self.globals).filter(|(_, global)| global.1).map(|(index, _)| index).collect()
+    }
+
+    /// Checks the module against the task's memory limit.
+    pub fn check_memory(&self, max_pages: u32) -> Result<(), Refusal> {
+        match self.memory {
+            Some((pages, _)) if pages > u64::from(max_pages) => {
+                Err(Refusal::MemoryLimit { pages, max: max_pages })
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+fn unsupported<T>(what: impl Into<String>) -> Result<T, Refusal> {
+    Err(Refusal::Unsupported { what: what.into() })
+}
+
+/// Parses and validates; bodies are validated when they are read.
+pub fn admit(bytes: &[u8]) -> Result<Admitted<'_>, Refusal> {
+    if bytes.len() > MODULE_BYTES_MAX {
+        return Err(Refusal::TooLarge { bytes: bytes.len(), max: MODULE_BYTES_MAX });
+    }
+    if !bytes.starts_with(b"\0asm") {
+        let first: Vec<String> = bytes.iter().take(4).map(|b| format!("{b:02x}")).collect();
+        let reason = if bytes.is_empty() {
+            "the file is empty".to_owned()
+        } else {
+            format!("it begins with {} instead of 00 61 73 6d", first.join(" "))
+        };
+        return Err(Refusal::NotWasm { reason });
+    }
+    let mut validator = Validator::new_with_features(features());
+    let mut admitted = Admitted {
+        bytes,
+        functions: Vec::new(),
+        imports: Vec::new(),
+        function_types: Vec::new(),
+        type_arities: Vec::new(),
+        memory: None,
+        globals: Vec::new(),
+        start: u32::MAX,
+    };
+    let mut start = None;
+    for payload in Parser::new(0).parse_all(bytes) {
+        let payload = payload.map_err(Refusal::invalid)?;
+        if let Payload::Version { encoding: Encoding::Component, .. } = payload {
+            return Err(Refusal::Component);
+        }
+        if let ValidPayload::Func(function, body) =
+            validator.payload(&payload).map_err(Refusal::invalid)?
+        {
+            admitted.functions.push((function, body));
+        }
+        admitted.section(&payload, &mut start)?;
+    }
+    admitted.start = start.ok_or(Refusal::NoStart)?;
+    let start_type = admitted.function_types[admitted.start as usize];
+    if admitted.type_arities[start_type as usize] != (0, 0) {
+        return Err(Refusal::StartType);
+    }
+    if (admitted.start as usize) < admitted.imports.len() {
+        return unsupported("an imported function as `_start`");
+    }
+    Ok(admitted)
+}
+
+impl Admitted<'_> {
+    fn section(&mut self, payload: &Payload<'_>, start: &mut Option<u32>) -> Result<(), Refusal> {
+        match payload {
+            Payload::TypeSection(types) => {
+                for ty in types.clone().into_iter_err_on_gc_types() {
+                    let ty = ty.map_err(Refusal::invalid)?;
+                    if ty.params().iter().chain(ty.results()).any(|ty| matches!(ty, ValType::Ref(_))) {
+                        return unsupported("reference values (funcref or externref)");
+                    }
+                    self.type_arities.push((ty.params().len(), ty.results().len()));
+                }
+            }
+            Payload::ImportSection(imports) => {
+                for import in imports.clone().into_imports() {
+                    let import = import.map_err(Refusal::invalid)?;
+                    self.import(import.module, import.name, import.ty)?;
+                }
+            }
+            Payload::FunctionSection(functions) => {
+                for ty in functions.clone() {
+                    self.function_types.push(ty.map_err(Refusal::invalid)?);
+                }
+            }
+            Payload::MemorySection(memories) => {
+                for memory in memories.clone() {
+                    let memory = memory.map_err(Refusal::invalid)?;
+                    self.memory = Some((memory.initial, memory.maximum));
+                }
+            }
+            Payload::GlobalSection(globals) => {
+                for global in globals.clone() {
+                    let global = global.map_err(Refusal::invalid)?;
+                    if matches!(global.ty.content_type, ValType::Ref(_)) {
+                        return unsupported("a global that holds a reference");
+                    }
+                    self.globals.push((global.ty.content_type, global.ty.mutable));
+                }
+            }
+            Payload::ExportSection(exports) => {
+                for export in exports.clone() {
+                    let export = export.map_err(Refusal::invalid)?;
+                    if export.name == "_start" && export.kind == ExternalKind::Func {
+                        *start = Some(export.index);
+                    }
+                }
+            }
+            Payload::StartSection { .. } => return unsupported("a start section"),
+            Payload::DataSection(segments) => {
+                for segment in segments.clone() {
+                    let segment = segment.map_err(Refusal::invalid)?;
+                    if matches!(segment.kind, wasmparser::DataKind::Passive) {
+                        return unsupported("passive data segments (memory.init)");
+                    }
+                }
+            }
+            Payload::ElementSection(segments) => {
+                for segment in segments.clone() {
+                    let segment = segment.map_err(Refusal::invalid)?;
+                    if matches!(segment.kind, wasmparser::ElementKind::Passive) {
+                        return unsupported("passive element segments (table.init)");
+                    }
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn import(&mut self, module: &str, name: &str, ty: TypeRef) -> Result<(), Refusal> {
+        let unknown =
+            || Refusal::UnknownImport { module: module.to_owned(), name: name.to_owned() };
+        let TypeRef::Func(ty) = ty else { return Err(unknown()) };
+        if module != "wasi_snapshot_preview1" {
+            return Err(unknown());
+        }
+        self.imports.push(world::Function::from_name(name).ok_or_else(unknown)?);
+        self.function_types.push(ty);
+        Ok(())
+    }
+}

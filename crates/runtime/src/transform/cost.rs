@@ -1,0 +1,40 @@
+//! The cost table: fuel per instruction. Part of the task digest through
+//! [`crate::COST_TABLE_VERSION`]: changing a number here means a new version.
+//!
+//! One unit is about one simple machine instruction; three of them take about a nanosecond on
+//! a current core. Instructions that only shape the code cost nothing, so that a compiler's
+//! choice of blocks is not billed.
+
+use wasmparser::Operator;
+
+/// Fuel per 64 KiB page that `memory.grow` adds: touching a fresh page costs the kernel's
+/// zeroing on top of the guest's own store.
+pub const PAGE_GROWN: i64 = 8192;
+/// Bulk memory instructions cost one unit per 2² bytes on top of their base.
+pub const BULK_BYTES_SHIFT: i64 = 2;
+/// Fuel per call of a WASI function, on top of the call itself.
+pub const HOST_CALL: u64 = 100;
+/// A WASI call moves this many bytes per unit of fuel.
+pub const HOST_BYTES_PER_FUEL: u64 = 4;
+
+/// Fuel of one instruction.
+pub fn of(op: &Operator<'_>) -> i64 {
+    use Operator as O;
+    match op {
+        O::Nop | O::Block { .. } | O::Loop { .. } | O::Else | O::End | O::Drop => 0,
+        O::LocalGet { .. } | O::I32Const { .. } | O::I64Const { .. } => 0,
+        O::F32Const { .. } | O::F64Const { .. } => 0,
+        O::Call { .. } => 4,
+        O::CallIndirect { .. } => 8,
+        O::Return | O::BrTable { .. } => 2,
+        O::I32DivS | O::I32DivU | O::I32RemS | O::I32RemU => 8,
+        O::I64DivS | O::I64DivU | O::I64RemS | O::I64RemU => 12,
+        O::F32Div | O::F64Div | O::F32Sqrt | O::F64Sqrt => 8,
+        O::F32x4Div | O::F64x2Div | O::F32x4Sqrt | O::F64x2Sqrt => 12,
+        O::F32Ceil | O::F32Floor | O::F32Trunc | O::F32Nearest => 3,
+        O::F64Ceil | O::F64Floor | O::F64Trunc | O::F64Nearest => 3,
+        O::MemoryFill { .. } | O::MemoryCopy { .. } => 16,
+        O::MemoryGrow { .. } => 1000,
+        _ => 1,
+    }
+}

@@ -1,0 +1,400 @@
+//! One function, read: its live instructions, their effect on the operand stack, its blocks
+//! and its basic blocks' costs. Everything later passes need, and nothing of how they emit.
+
+use wasmparser::{
+    BlockType, FuncToValidate, FunctionBody, ModuleArity, Operator, ValType, ValidatorResources,
+    WasmModuleResources,
+};
+
+use super::cost;
+use super::Refusal;
+
+/// An instruction that can be reached, with what it does to the operand stack.
+pub struct Op<'a> {
+    pub op: Operator<'a>,
+    /// Operands taken (not meaningful for control instructions).
+    pub pops: usize,
+    /// Types of the operands left in their place.
+    pub pushes: Vec<ValType>,
+    /// The block that a control instruction opens, divides or ends.
+    pub block: usize,
+    /// Blocks that a branch may go to, the default last.
+    pub targets: Vec<usize>,
+    /// Fuel of the basic block that begins *after* this instruction (for `Loop`, `If`, `Else`,
+    /// `End` and `BrIf`), if one does.
+    pub charge: Option<i64>,
+}
+
+/// What opened a block.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum BlockKind {
+    Function,
+    Block,
+    Loop,
+    If,
+}
+
+/// A structured block. Block 0 is the function's body.
+pub struct Block {
+    pub kind: BlockKind,
+    pub parent: usize,
+    pub params: Vec<ValType>,
+    pub results: Vec<ValType>,
+    /// The original block type, for blocks that are emitted as they were.
+    pub block_type: BlockType,
+    /// Operand stack height below its parameters.
+    pub height: usize,
+    /// Index of the opening instruction (0 for the function).
+    pub start: usize,
+    /// Index of `Else`, if any.
+    pub else_at: Option<usize>,
+    /// Index of `End`.
+    pub end: usize,
+    /// Whether some branch goes to its label.
+    pub targeted: bool,
+    /// Whether a point at which the function may be resumed lies in it.
+    pub resumable: bool,
+    /// Whether its end, and its `Else`, are reached by falling through.
+    pub end_live: bool,
+    pub then_live: bool,
+    /// Whether nothing reaches what follows its end.
+    pub dead_after: bool,
+}
+
+/// A function, read.
+pub struct Function<'a> {
+    pub params: Vec<ValType>,
+    pub results: Vec<ValType>,
+    /// All locals, parameters first.
+    pub locals: Vec<ValType>,
+    pub ops: Vec<Op<'a>>,
+    pub blocks: Vec<Block>,
+    /// Fuel of the first basic block.
+    pub entry_charge: i64,
+    /// Highest operand stack.
+    pub height_max: usize,
+}
+
+impl<'a> Function<'a> {
+    /// Reads and validates a body. `is_site(op)` says which calls may be resumed into.
+    pub fn read(
+        to_validate: &FuncToValidate<ValidatorResources>,
+        body: &FunctionBody<'a>,
+        is_site: &dyn Fn(&Operator<'_>) -> bool,
+    ) -> Result<Self, Refusal> {
+        let to_validate = FuncToValidate {
+            resources: to_validate.resources.clone(),
+            index: to_validate.index,
+            ty: to_validate.ty,
+            features: to_validate.features,
+        };
+        let mut validator = to_validate.into_validator(Default::default());
+        let index = validator.index();
+        validator.read_locals(&mut body.get_binary_reader()).map_err(Refusal::invalid)?;
+        let mut reader = body.get_operators_reader().map_err(Refusal::invalid)?;
+        let locals: Vec<ValType> =
+            (0..validator.len_locals()).map(|i| validator.get_local_type(i).unwrap()).collect();
+        let ty = function_type(validator.resources(), index);
+        let (params, results) = ty;
+        let mut reading = Reading {
+            ops: Vec::new(),
+            blocks: vec![Block {
+                kind: BlockKind::Function,
+                parent: 0,
+                params: Vec::new(),
+                results: results.clone(),
+                block_type: BlockType::Empty,
+                height: 0,
+                start: 0,
+                else_at: None,
+                end: 0,
+                targeted: false,
+                resumable: true,
+                end_live: false,
+                then_live: false,
+                dead_after: false,
+            }],
+            open: vec![0],
+            dead: false,
+            dead_nest: 0,
+            group: Group::Entry,
+            group_cost: 0,
+            entry_charge: 0,
+            height_max: 0,
+        };
+        while !reader.eof() {
+            let offset = reader.original_position();
+            let op = reader.read().map_err(Refusal::invalid)?;
+            let (pops, _) = if reading.dead { (0, 0) } else { arity(&op, &validator)? };
+            let height = validator.operand_stack_height() as usize;
+            // Block parameters are still on the stack when a block opens.
+            validator.op(offset, &op).map_err(Refusal::invalid)?;
+            let after = validator.operand_stack_height() as usize;
+            reading.height_max = reading.height_max.max(after);
+            reading.step(op, pops as usize, height, after, &validator, is_site)?;
+        }
+        reader.finish().map_err(Refusal::invalid)?;
+        let Reading { ops, blocks, entry_charge, height_max, .. } = reading;
+        Ok(Function { params, results, locals, ops, blocks, entry_charge, height_max })
+    }
+
+    /// Whether `inner` is `outer` or lies in it.
+    pub fn within(&self, inner: usize, outer: usize) -> bool {
+        let mut block = inner;
+        loop {
+            if block == outer {
+                return true;
+            }
+            if block == 0 {
+                return false;
+            }
+            block = self.blocks[block].parent;
+        }
+    }
+}
+
+fn arity(
+    op: &Operator<'_>,
+    validator: &impl ModuleArity,
+) -> Result<(u32, u32), Refusal> {
+    op.operator_arity(validator)
+        .ok_or_else(|| Refusal::Unsupported { what: format!("the instruction {op:?}") })
+}
+
+/// Parameter and result types of a function.
+pub fn function_type(
+    resources: &ValidatorResources,
+    function: u32,
+) -> (Vec<ValType>, Vec<ValType>) {
+    let id = resources.type_id_of_function(function).expect("validated function index");
+    let ty = resources.sub_type_at_id(id).unwrap_func();
+    (ty.params().to_vec(), ty.results().to_vec())
+}
+
+/// Where the cost of the current basic block is to be noted.
+#[derive(Clone, Copy)]
+enum Group {
+    Entry,
+    After(usize),
+}
+
+struct Reading<'a> {
+    ops: Vec<Op<'a>>,
+    blocks: Vec<Block>,
+    open: Vec<usize>,
+    /// Code that cannot be reached is dropped; it still has to be nested rightly.
+    dead: bool,
+    dead_nest: usize,
+    group: Group,
+    group_cost: i64,
+    entry_charge: i64,
+    height_max: usize,
+}
+
+impl<'a> Reading<'a> {
+    fn close_group(&mut self) {
+        match self.group {
+            Group::Entry => self.entry_charge = self.group_cost,
+            Group::After(op) => self.ops[op].charge = Some(self.group_cost),
+        }
+        self.group_cost = 0;
+    }
+
+    fn push(&mut self, op: Operator<'a>, pops: usize, pushes: Vec<ValType>, block: usize) -> usize {
+        self.ops.push(Op { op, pops, pushes, block, targets: Vec::new(), charge: None });
+        self.ops.len() - 1
+    }
+
+    fn target(&mut self, depth: u32) -> usize {
+        let block = self.open[self.open.len() - 1 - depth as usize];
+        self.blocks[block].targeted = true;
+        block
+    }
+
+    fn mark_resumable(&mut self) {
+        for &block in &self.open {
+            self.blocks[block].resumable = true;
+        }
+    }
+
+    fn step(
+        &mut self,
+        op: Operator<'a>,
+        pops: usize,
+        height: usize,
+        after: usize,
+        validator: &wasmparser::FuncValidator<ValidatorResources>,
+        is_site: &dyn Fn(&Operator<'_>) -> bool,
+    ) -> Result<(), Refusal> {
+        use Operator as O;
+        if self.dead {
+            match op {
+                O::Block { .. } | O::Loop { .. } | O::If { .. } => {
+                    self.dead_nest += 1;
+                    return Ok(());
+                }
+                O::End if self.dead_nest > 0 => {
+                    self.dead_nest -= 1;
+                    return Ok(());
+                }
+                O::Else if self.dead_nest == 0 => {}
+                O::End => {}
+                _ => return Ok(()),
+            }
+        }
+        self.group_cost += cost::of(&op);
+        match op {
+            O::Block { blockty } | O::Loop { blockty } | O::If { blockty } => {
+                let kind = match op {
+                    O::Block { .. } => BlockKind::Block,
+                    O::Loop { .. } => BlockKind::Loop,
+                    _ => BlockKind::If,
+                };
+                let (params, results) = block_types(validator.resources(), blockty);
+                let condition = usize::from(kind == BlockKind::If);
+                let block = self.blocks.len();
+                let at = self.push(op, condition, Vec::new(), block);
+                self.blocks.push(Block {
+                    kind,
+                    parent: *self.open.last().expect("open block"),
+                    height: height - condition - params.len(),
+                    params,
+                    results,
+                    block_type: blockty,
+                    start: at,
+                    else_at: None,
+                    end: 0,
+                    targeted: false,
+                    resumable: false,
+                    end_live: false,
+                    then_live: false,
+                dead_after: false,
+                });
+                self.open.push(block);
+                if kind == BlockKind::Loop {
+                    self.mark_resumable();
+                }
+                if kind != BlockKind::Block {
+                    self.close_group();
+                    self.group = Group::After(at);
+                }
+            }
+            O::Else => {
+                let block = *self.open.last().expect("open block");
+                self.close_group_unless_dead();
+                let at = self.push(op, 0, Vec::new(), block);
+                self.blocks[block].then_live = !self.dead;
+                self.blocks[block].else_at = Some(at);
+                self.dead = false;
+                self.group = Group::After(at);
+            }
+            O::End => {
+                let block = self.open.pop().expect("open block");
+                let live = !self.dead;
+                let joined = self.blocks[block].targeted && self.blocks[block].kind != BlockKind::Loop
+                    || self.blocks[block].kind == BlockKind::If;
+                if live && !joined {
+                    // One path in, one path out: the basic block goes on.
+                    let at = self.push(op, 0, Vec::new(), block);
+                    self.blocks[block].end = at;
+                    self.blocks[block].end_live = true;
+                    if block == 0 {
+                        self.close_group();
+                    }
+                    return Ok(());
+                }
+                self.close_group_unless_dead();
+                let at = self.push(op, 0, Vec::new(), block);
+                self.blocks[block].end = at;
+                self.blocks[block].end_live = live;
+                let else_less = self.blocks[block].kind == BlockKind::If
+                    && self.blocks[block].else_at.is_none();
+                if else_less && !live {
+                    self.blocks[block].then_live = false;
+                }
+                let then_reaches = self.blocks[block].kind == BlockKind::If
+                    && (else_less || self.blocks[block].then_live);
+                let forward = self.blocks[block].targeted
+                    && self.blocks[block].kind != BlockKind::Loop;
+                self.dead = !(live || then_reaches || forward);
+                self.blocks[block].dead_after = self.dead;
+                if !self.dead {
+                    self.group = Group::After(at);
+                }
+            }
+            O::Br { relative_depth } => {
+                let target = self.target(relative_depth);
+                let at = self.push(op, pops, Vec::new(), 0);
+                self.ops[at].targets.push(target);
+                self.close_group();
+                self.dead = true;
+            }
+            O::BrIf { relative_depth } => {
+                let target = self.target(relative_depth);
+                let at = self.push(op, 1, Vec::new(), 0);
+                self.ops[at].targets.push(target);
+                self.close_group();
+                self.group = Group::After(at);
+            }
+            O::BrTable { ref targets } => {
+                let mut depths = Vec::with_capacity(targets.len() as usize + 1);
+                for depth in targets.targets() {
+                    depths.push(depth.map_err(Refusal::invalid)?);
+                }
+                depths.push(targets.default());
+                let blocks = depths.into_iter().map(|depth| self.target(depth)).collect();
+                let at = self.push(op, 1, Vec::new(), 0);
+                self.ops[at].targets = blocks;
+                self.close_group();
+                self.dead = true;
+            }
+            O::Return => {
+                self.blocks[0].targeted = true;
+                let at = self.push(op, 0, Vec::new(), 0);
+                self.ops[at].targets.push(0);
+                self.close_group();
+                self.dead = true;
+            }
+            O::Unreachable => {
+                self.push(op, 0, Vec::new(), 0);
+                self.close_group();
+                self.dead = true;
+            }
+            _ => {
+                if is_site(&op) {
+                    self.mark_resumable();
+                }
+                let pushed = after + pops - height;
+                let pushes = (0..pushed)
+                    .rev()
+                    .map(|depth| match validator.get_operand_type(depth) {
+                        Some(Some(ty)) => Ok(ty),
+                        _ => Err(Refusal::Unsupported { what: format!("the instruction {op:?}") }),
+                    })
+                    .collect::<Result<Vec<_>, _>>()?;
+                self.push(op, pops, pushes, 0);
+            }
+        }
+        Ok(())
+    }
+
+    fn close_group_unless_dead(&mut self) {
+        if !self.dead {
+            self.close_group();
+        }
+    }
+}
+
+fn block_types(
+    resources: &ValidatorResources,
+    block_type: BlockType,
+) -> (Vec<ValType>, Vec<ValType>) {
+    match block_type {
+        BlockType::Empty => (Vec::new(), Vec::new()),
+        BlockType::Type(ty) => (Vec::new(), vec![ty]),
+        BlockType::FuncType(index) => {
+            let ty = resources.sub_type_at(index).expect("validated type index").unwrap_func();
+            (ty.params().to_vec(), ty.results().to_vec())
+        }
+    }
+}

@@ -1,0 +1,141 @@
+//! Which functions can be on the stack at a safepoint.
+//!
+//! Safepoints are loop headers and the entries of functions that loop, call indirectly, lie on
+//! a call cycle, or call such a function. Everything else ends within a bounded number of
+//! instructions and needs no way back in.
+
+use wasmparser::{FunctionBody, Operator, ValType};
+
+use super::admit::Refusal;
+
+/// For each defined function, whether it can be on the stack at a safepoint.
+pub fn resumable(bodies: &[&FunctionBody<'_>], imports: usize) -> Result<Vec<bool>, Refusal> {
+    let count = bodies.len();
+    let mut resumable = vec![false; count];
+    let mut calls: Vec<Vec<usize>> = vec![Vec::new(); count];
+    for (index, body) in bodies.iter().enumerate() {
+        let mut reader = body.get_operators_reader().map_err(Refusal::invalid)?;
+        while !reader.eof() {
+            match reader.read().map_err(Refusal::invalid)? {
+                Operator::Loop { .. } | Operator::CallIndirect { .. } => resumable[index] = true,
+                Operator::Call { function_index } => {
+                    if let Some(callee) = (function_index as usize).checked_sub(imports) {
+                        calls[index].push(callee);
+                    }
+                }
+                op => refuse(&op)?,
+            }
+        }
+    }
+    for cycle in cycles(&calls) {
+        resumable[cycle] = true;
+    }
+    let mut callers: Vec<Vec<usize>> = vec![Vec::new(); count];
+    for (caller, callees) in calls.iter().enumerate() {
+        for &callee in callees {
+            if let Some(list) = callers.get_mut(callee) {
+                list.push(caller);
+            }
+        }
+    }
+    let mut work: Vec<usize> = (0..count).filter(|&index| resumable[index]).collect();
+    while let Some(callee) = work.pop() {
+        for &caller in &callers[callee] {
+            if !resumable[caller] {
+                resumable[caller] = true;
+                work.push(caller);
+            }
+        }
+    }
+    Ok(resumable)
+}
+
+/// Instructions whose effect is not captured yet.
+fn refuse(op: &Operator<'_>) -> Result<(), Refusal> {
+    use Operator as O;
+    let what = match op {
+        O::TableSet { .. } | O::TableGrow { .. } | O::TableFill { .. } | O::TableCopy { .. } => {
+            "table mutation (table.set, grow, fill or copy)"
+        }
+        O::TableInit { .. } | O::ElemDrop { .. } => "passive element segments (table.init)",
+        O::MemoryInit { .. } | O::DataDrop { .. } => "passive data segments (memory.init)",
+        O::TableGet { .. } | O::RefNull { .. } | O::RefIsNull | O::RefFunc { .. } => {
+            "reference values (funcref or externref)"
+        }
+        O::TypedSelect { ty: ValType::Ref(_) } => "reference values (funcref or externref)",
+        _ => return Ok(()),
+    };
+    Err(Refusal::Unsupported { what: what.to_owned() })
+}
+
+/// Functions on a call cycle: members of strongly connected components of more than one
+/// function, and self-callers. (Tarjan 1972, with an explicit stack.)
+fn cycles(calls: &[Vec<usize>]) -> Vec<usize> {
+    const UNSEEN: usize = usize::MAX;
+    let count = calls.len();
+    let mut index = vec![UNSEEN; count];
+    let mut low = vec![0; count];
+    let mut on_stack = vec![false; count];
+    let mut stack = Vec::new();
+    let mut next = 0;
+    let mut found = Vec::new();
+    for root in 0..count {
+        if index[root] != UNSEEN {
+            continue;
+        }
+        let mut work = vec![(root, 0)];
+        while let Some(&mut (node, ref mut edge)) = work.last_mut() {
+            if *edge == 0 && index[node] == UNSEEN {
+                index[node] = next;
+                low[node] = next;
+                next += 1;
+                stack.push(node);
+                on_stack[node] = true;
+            }
+            if let Some(&callee) = calls[node].get(*edge) {
+                *edge += 1;
+                if callee >= count {
+                    continue; // out of range: the validator will say so
+                }
+                if index[callee] == UNSEEN {
+                    work.push((callee, 0));
+                } else if on_stack[callee] {
+                    low[node] = low[node].min(index[callee]);
+                }
+                continue;
+            }
+            work.pop();
+            if let Some(&(parent, _)) = work.last() {
+                low[parent] = low[parent].min(low[node]);
+            }
+            if low[node] == index[node] {
+                let mut members = Vec::new();
+                loop {
+                    let member = stack.pop().expect("component on stack");
+                    on_stack[member] = false;
+                    members.push(member);
+                    if member == node {
+                        break;
+                    }
+                }
+                if members.len() > 1 || calls[node].contains(&node) {
+                    found.extend(members);
+                }
+            }
+        }
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::cycles;
+
+    #[test]
+    fn cycles_are_found_and_nothing_else() {
+        let calls = vec![vec![1], vec![2, 3], vec![1], vec![4], vec![4], vec![0, 6], vec![]];
+        let mut found = cycles(&calls);
+        found.sort_unstable();
+        assert_eq!(found, [1, 2, 4]);
+    }
+}

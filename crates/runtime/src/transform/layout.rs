@@ -1,0 +1,104 @@
+//! What the transform appends to a module: globals, the frame memory, and how a value of the
+//! fuel global is put together.
+//!
+//! Fuel and call depth share one `i64`, so that one test finds either exhausted:
+//!
+//! ```text
+//! 63                                  20 19    18                0
+//! [ fuel left until the host's next stop | guard | depth / 16 bytes ]
+//! ```
+//!
+//! Fuel is negative once the stop is passed; the guard bit is set once the frames on the stack
+//! are charged for more than 8 MiB. A value below [`REWINDING`] means that the host is
+//! resuming: every check then takes its cold path and finds the way to the saved position.
+
+/// Bits of the fuel global that hold the depth and its guard.
+pub const DEPTH_BITS: u32 = 20;
+/// Set when the depth limit is passed.
+pub const DEPTH_GUARD: i64 = 1 << 19;
+/// Sign and guard: either one sends a function's entry to its cold path.
+pub const ENTRY_MASK: i64 = i64::MIN | DEPTH_GUARD;
+/// Fuel values below this mean rewinding.
+pub const REWINDING: i64 = -(1 << 62);
+/// What the host sets to rewind: far enough below [`REWINDING`] to stay there while frames
+/// charge their way down, and far enough from the end of the range not to wrap.
+pub const REWIND_START: i64 = i64::MIN + (1 << 61);
+/// Size of the frame memory in pages: a frame's values take no more room than its depth
+/// charge, and an eighth of it remains for the last frames.
+pub const FRAME_PAGES: u64 = 160;
+
+/// `$trap`: the depth limit was passed.
+pub const TRAP_STACK: i32 = 1;
+/// `$trap`: a bulk instruction would have passed the task's fuel limit.
+pub const TRAP_FUEL: i32 = 2;
+
+/// Exports under which the host finds what was appended. The guest's own exports are dropped,
+/// so these cannot collide.
+pub mod export {
+    /// The guest's `_start`.
+    pub const START: &str = "start";
+    /// The guest's memory, if it has one.
+    pub const MEMORY: &str = "memory";
+    /// The frame memory.
+    pub const FRAMES: &str = "frames";
+    /// i64: fuel and depth.
+    pub const FUEL: &str = "fuel";
+    /// i32: bytes of the frame memory in use.
+    pub const FRAMES_END: &str = "frames_end";
+    /// i32: 1 while unwinding.
+    pub const UNWINDING: &str = "unwinding";
+    /// i64: what the fuel global becomes when the innermost frame is restored.
+    pub const RESUME: &str = "resume";
+    /// i32: why our own `unreachable` was executed.
+    pub const TRAP: &str = "trap";
+    /// i64: sum over `memory.grow` of pages × fuel left at that time.
+    pub const GROWN: &str = "grown";
+    /// i64: the fuel global at which the task's own limit is reached.
+    pub const FLOOR: &str = "floor";
+    /// Prefix of the guest's mutable globals, followed by their index.
+    pub const GLOBAL: &str = "global";
+}
+
+/// Indices of what was appended.
+#[derive(Clone, Copy, Debug)]
+pub struct Layout {
+    /// First appended global; the others follow in the order of the accessors.
+    pub first_global: u32,
+    /// The frame memory.
+    pub frames: u32,
+}
+
+impl Layout {
+    /// i64: fuel and depth.
+    pub fn fuel(&self) -> u32 {
+        self.first_global
+    }
+    /// i32: the position a frame is saved at or restored to.
+    pub fn position(&self) -> u32 {
+        self.first_global + 1
+    }
+    /// i32: see [`export::FRAMES_END`].
+    pub fn frames_end(&self) -> u32 {
+        self.first_global + 2
+    }
+    /// i32: see [`export::UNWINDING`].
+    pub fn unwinding(&self) -> u32 {
+        self.first_global + 3
+    }
+    /// i64: see [`export::RESUME`].
+    pub fn resume(&self) -> u32 {
+        self.first_global + 4
+    }
+    /// i32: see [`export::TRAP`].
+    pub fn trap(&self) -> u32 {
+        self.first_global + 5
+    }
+    /// i64: see [`export::GROWN`].
+    pub fn grown(&self) -> u32 {
+        self.first_global + 6
+    }
+    /// i64: see [`export::FLOOR`].
+    pub fn floor(&self) -> u32 {
+        self.first_global + 7
+    }
+}

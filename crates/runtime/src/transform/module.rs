@@ -1,0 +1,204 @@
+//! Puts the transformed module together, section by section.
+
+use std::collections::HashMap;
+
+use wasm_encoder::reencode::{Reencode, RoundtripReencoder};
+use wasm_encoder::{
+    BlockType, CodeSection, ConstExpr, ExportKind, ExportSection, Function as EncFunction,
+    GlobalSection, GlobalType, MemorySection, MemoryType, Module, TypeSection, ValType as EncType,
+};
+use wasmparser::{Parser, Payload};
+
+use super::admit::{Admitted, Refusal};
+use super::emit::{self, Context};
+use super::function::Function;
+use super::graph;
+use super::layout::{FRAME_PAGES, Layout, export};
+use super::leaf;
+
+/// Transforms an admitted module. With `exact`, the fuel global is right in every basic block,
+/// so that it can be read after a trap; otherwise both builds behave alike, to the unit.
+pub fn transform(admitted: &Admitted<'_>, exact: bool) -> Result<Vec<u8>, Refusal> {
+    let imports = admitted.imports.len();
+    let bodies: Vec<_> = admitted.functions.iter().map(|(_, body)| body).collect();
+    let resumable = graph::resumable(&bodies, imports)?;
+    let layout = Layout {
+        first_global: admitted.globals.len() as u32,
+        frames: u32::from(admitted.memory.is_some()),
+    };
+    let call_is_site = |function: u32| {
+        (function as usize).checked_sub(imports).is_some_and(|defined| resumable[defined])
+    };
+    let type_arity = |ty: u32| admitted.type_arities[ty as usize];
+    let function_arity =
+        |function: u32| type_arity(admitted.function_types[function as usize]);
+    let context = Context {
+        layout,
+        call_is_site: &call_is_site,
+        function_arity: &function_arity,
+        type_arity: &type_arity,
+        exact,
+    };
+    let is_site = |op: &wasmparser::Operator<'_>| match op {
+        wasmparser::Operator::Call { function_index } => call_is_site(*function_index),
+        wasmparser::Operator::CallIndirect { .. } => true,
+        _ => false,
+    };
+
+    let mut block_types = BlockTypes {
+        known: HashMap::new(),
+        added: Vec::new(),
+        next: admitted.type_arities.len() as u32,
+    };
+    let mut code = CodeSection::new();
+    for (defined, (to_validate, body)) in admitted.functions.iter().enumerate() {
+        let read = Function::read(to_validate, body, &is_site)?;
+        let index = (imports + defined) as u32;
+        let emitted = if resumable[defined] {
+            emit::emit(&read, index, &context)
+        } else {
+            leaf::emit(&read, block_types.of(&read), &context)
+        };
+        let declared = read.locals[read.params.len()..].iter().chain(&emitted.extra_locals);
+        let mut function = EncFunction::new_with_locals_types(declared.map(|&ty| emit::encode_type(ty)));
+        for instruction in &emitted.code {
+            function.instruction(instruction);
+        }
+        code.function(&function);
+    }
+    assemble(admitted, layout, &block_types.added, &code)
+}
+
+/// Block types for several results, which need an entry in the type section.
+struct BlockTypes {
+    known: HashMap<Vec<wasmparser::ValType>, u32>,
+    added: Vec<Vec<wasmparser::ValType>>,
+    next: u32,
+}
+
+impl BlockTypes {
+    fn of(&mut self, function: &Function<'_>) -> BlockType {
+        match function.results.as_slice() {
+            [] => BlockType::Empty,
+            [one] => BlockType::Result(emit::encode_type(*one)),
+            many => {
+                let next = self.next + self.added.len() as u32;
+                let index = *self.known.entry(many.to_vec()).or_insert_with(|| {
+                    self.added.push(many.to_vec());
+                    next
+                });
+                BlockType::FunctionType(index)
+            }
+        }
+    }
+}
+
+fn assemble(
+    admitted: &Admitted<'_>,
+    layout: Layout,
+    added_types: &[Vec<wasmparser::ValType>],
+    code: &CodeSection,
+) -> Result<Vec<u8>, Refusal> {
+    let mut parts = Parts::default();
+    let mut reencoder = RoundtripReencoder;
+    let failed = |what: &str| Refusal::Unsupported { what: format!("an unusual {what} section") };
+    for payload in Parser::new(0).parse_all(admitted.bytes) {
+        match payload.map_err(Refusal::invalid)? {
+            Payload::TypeSection(section) => reencoder
+                .parse_type_section(&mut parts.types, section)
+                .map_err(|_| failed("type"))?,
+            Payload::ImportSection(section) => reencoder
+                .parse_import_section(&mut parts.imports, section)
+                .map_err(|_| failed("import"))?,
+            Payload::FunctionSection(section) => reencoder
+                .parse_function_section(&mut parts.functions, section)
+                .map_err(|_| failed("function"))?,
+            Payload::TableSection(section) => reencoder
+                .parse_table_section(&mut parts.tables, section)
+                .map_err(|_| failed("table"))?,
+            Payload::MemorySection(section) => reencoder
+                .parse_memory_section(&mut parts.memories, section)
+                .map_err(|_| failed("memory"))?,
+            Payload::GlobalSection(section) => reencoder
+                .parse_global_section(&mut parts.globals, section)
+                .map_err(|_| failed("global"))?,
+            Payload::ElementSection(section) => reencoder
+                .parse_element_section(&mut parts.elements, section)
+                .map_err(|_| failed("element"))?,
+            Payload::DataSection(section) => reencoder
+                .parse_data_section(&mut parts.data, section)
+                .map_err(|_| failed("data"))?,
+            _ => {}
+        }
+    }
+    for results in added_types {
+        let results: Vec<EncType> = results.iter().map(|&ty| emit::encode_type(ty)).collect();
+        parts.types.ty().function([], results);
+    }
+    parts.memories.memory(MemoryType {
+        minimum: FRAME_PAGES,
+        maximum: Some(FRAME_PAGES),
+        memory64: false,
+        shared: false,
+        page_size_log2: None,
+    });
+    let mut exports = ExportSection::new();
+    exports.export(export::START, ExportKind::Func, admitted.start);
+    if admitted.memory.is_some() {
+        exports.export(export::MEMORY, ExportKind::Memory, 0);
+    }
+    exports.export(export::FRAMES, ExportKind::Memory, layout.frames);
+    let appended: [(&str, bool, u32); 8] = [
+        (export::FUEL, true, layout.fuel()),
+        ("position", false, layout.position()),
+        (export::FRAMES_END, false, layout.frames_end()),
+        (export::UNWINDING, false, layout.unwinding()),
+        (export::RESUME, true, layout.resume()),
+        (export::TRAP, false, layout.trap()),
+        (export::GROWN, true, layout.grown()),
+        (export::FLOOR, true, layout.floor()),
+    ];
+    for (name, wide, index) in appended {
+        let (val_type, init) = if wide {
+            (EncType::I64, ConstExpr::i64_const(0))
+        } else {
+            (EncType::I32, ConstExpr::i32_const(0))
+        };
+        parts.globals.global(GlobalType { val_type, mutable: true, shared: false }, &init);
+        exports.export(name, ExportKind::Global, index);
+    }
+    for index in admitted.mutable_globals() {
+        exports.export(&format!("{}{index}", export::GLOBAL), ExportKind::Global, index);
+    }
+
+    let mut module = Module::new();
+    module.section(&parts.types);
+    if !parts.imports.is_empty() {
+        module.section(&parts.imports);
+    }
+    module.section(&parts.functions);
+    if !parts.tables.is_empty() {
+        module.section(&parts.tables);
+    }
+    module.section(&parts.memories).section(&parts.globals).section(&exports);
+    if !parts.elements.is_empty() {
+        module.section(&parts.elements);
+    }
+    module.section(code);
+    if !parts.data.is_empty() {
+        module.section(&parts.data);
+    }
+    Ok(module.finish())
+}
+
+#[derive(Default)]
+struct Parts {
+    types: TypeSection,
+    imports: wasm_encoder::ImportSection,
+    functions: wasm_encoder::FunctionSection,
+    tables: wasm_encoder::TableSection,
+    memories: MemorySection,
+    globals: GlobalSection,
+    elements: wasm_encoder::ElementSection,
+    data: wasm_encoder::DataSection,
+}
