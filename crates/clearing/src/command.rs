@@ -1,9 +1,7 @@
 //! What can be asked of clearing. Commands come from the edge, which has already checked
 //! signatures, tokens and that blobs exist; everything else is decided here.
 
-use base::{
-    AccountId, AttemptId, Digest, JobId, LeaseId, MachineId, OrderId, TaskId, TransferId, Usage,
-};
+use base::{AccountId, AttemptId, Digest, JobId, LeaseId, MachineId, OrderId, TransferId, Usage};
 use serde::{Deserialize, Serialize};
 
 /// When and as what number in the journal a command is decided. The sequence is what new ids

@@ -16,8 +16,12 @@ pub enum TransferReason {
     Deposit,
     /// Set aside for a job.
     Hold,
-    /// Paid to a seller for accepted work.
-    Settlement,
+    /// Paid to a seller for accepted work. Names the lease, so that what was paid under it
+    /// can be folded from the journal alone.
+    Settlement {
+        /// Under which lease.
+        lease: LeaseId,
+    },
     /// What a job did not need goes back.
     Release,
 }
@@ -59,6 +63,7 @@ pub enum AttemptOutcome {
 }
 
 /// An event. Times are those of the command that caused it.
+#[allow(missing_docs, reason = "the fields are those of the commands and of the records")]
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Event {
     /// A new account.

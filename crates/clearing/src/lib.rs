@@ -1,1 +1,39 @@
-//! Not written yet.
+//! Leases, jobs, tasks, receipts, settlement: who may run what, and who owes what to whom.
+//!
+//! The only place that composes the ledger and the market. [`apply`] decides a command against
+//! a [`State`] and answers with the events that happened or a [`Rejection`]; [`State::evolve`]
+//! folds events without deciding anything, so that history stays what it was when rules
+//! change. The same commands in the same order give the same events, the same ids and the same
+//! [`State::digest`] on every platform.
+//!
+//! Deliberately absent: I/O, clocks, randomness, floats, signatures, blobs. Commands come from
+//! an edge that has checked those; time and ids come in with the command.
+//!
+//! Where things are: `command` and `event` are the interface; `records` and `state` hold what
+//! is known; `evolve` folds; `decide` and the modules below it hold the rules; `escrow` and
+//! `tariff` hold the arithmetic of money.
+
+pub mod command;
+pub mod event;
+
+mod decide;
+mod escrow;
+mod evolve;
+mod read;
+mod records;
+mod rejection;
+mod rules;
+mod state;
+mod tariff;
+
+pub use command::{AttemptEnd, Command, Context};
+pub use decide::{apply, decide};
+pub use event::{AttemptOutcome, Event, LeaseEnd, TransferReason};
+pub use read::{AttemptToRun, OrderInfo};
+pub use records::{
+    Account, Attempt, Job, JobPhase, Lease, LeasePhase, Machine, OrderLink, Task, TaskPhase,
+};
+pub use rejection::Rejection;
+pub use rules::Rules;
+pub use state::State;
+pub use tariff::{TARIFF_VERSION, Tariff};

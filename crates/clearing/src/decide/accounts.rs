@@ -1,0 +1,157 @@
+//! Accounts and machines.
+
+use base::{AccountId, MachineId, TransferId};
+use ledger::{AccountKey, Posted, Transfer};
+use market::instrument;
+
+use super::{Desk, not_found};
+use crate::event::{Event, LeaseEnd, TransferReason};
+use crate::records::Machine;
+use crate::rejection::Rejection;
+use crate::state::group;
+
+impl Desk<'_> {
+    pub(super) fn open_account(&mut self, account: AccountId, name: &str) -> Result<(), Rejection> {
+        self.check_text("the account's name", name)?;
+        match self.state.accounts.get(&account) {
+            Some(opened) if opened.name == name => Ok(()),
+            Some(_) => Err(Rejection::AccountConflict { account }),
+            None => {
+                self.push(Event::AccountOpened { account, name: name.to_owned() });
+                Ok(())
+            }
+        }
+    }
+
+    pub(super) fn deposit(
+        &mut self,
+        transfer: TransferId,
+        account: AccountId,
+        amount_nanocredits: i64,
+    ) -> Result<(), Rejection> {
+        if !self.state.accounts.contains_key(&account) {
+            return Err(not_found("account", account));
+        }
+        self.check_amount(amount_nanocredits)?;
+        let (from, to) = (AccountKey::Outside, AccountKey::Available(account));
+        let posting = Transfer { transfer, from, to, amount_nanocredits };
+        if self.state.ledger.examine(&posting)? == Posted::New {
+            let reason = TransferReason::Deposit;
+            self.push(Event::Transferred { transfer, from, to, amount_nanocredits, reason });
+        }
+        Ok(())
+    }
+
+    pub(super) fn enrol_machine(
+        &mut self,
+        machine: MachineId,
+        owner: AccountId,
+        public_key: [u8; 32],
+        name: &str,
+    ) -> Result<(), Rejection> {
+        if !self.state.accounts.contains_key(&owner) {
+            return Err(not_found("account", owner));
+        }
+        self.check_text("the machine's name", name)?;
+        if let Some(enrolled) = self.state.machines.get(&machine) {
+            if enrolled.owner != owner {
+                return Err(Rejection::MachineOwned { machine });
+            }
+            if enrolled.public_key != public_key {
+                return Err(Rejection::MachineKeyConflict { machine });
+            }
+            if enrolled.retired {
+                return Err(Rejection::MachineRetired { machine });
+            }
+            return Ok(());
+        }
+        let name = name.to_owned();
+        self.push(Event::MachineEnrolled { machine, owner, public_key, name });
+        Ok(())
+    }
+
+    pub(super) fn retire_machine(
+        &mut self,
+        account: AccountId,
+        machine: MachineId,
+    ) -> Result<(), Rejection> {
+        let retiring = self
+            .state
+            .machines
+            .get(&machine)
+            .filter(|found| found.owner == account)
+            .ok_or_else(|| not_found("machine", machine))?;
+        if retiring.retired {
+            return Ok(());
+        }
+        self.cancel_asks(machine, "its machine was retired");
+        let jobs = self.close_all_leases(machine, &LeaseEnd::Lapsed);
+        self.push(Event::MachineRetired { machine });
+        self.sync_jobs(&jobs);
+        Ok(())
+    }
+
+    /// The machine, if it may still act.
+    pub(super) fn active_machine(&self, machine: MachineId) -> Result<&Machine, Rejection> {
+        let found =
+            self.state.machines.get(&machine).ok_or_else(|| not_found("machine", machine))?;
+        if found.retired {
+            return Err(Rejection::MachineRetired { machine });
+        }
+        Ok(found)
+    }
+
+    /// Fewer slots than are leased close the newest leases, as if the seller had: what a
+    /// machine says it no longer has can't run anything.
+    pub(super) fn set_offer(
+        &mut self,
+        machine: MachineId,
+        slots: u32,
+        memory_mib_per_slot: u32,
+        transforms: &[u32],
+    ) -> Result<(), Rejection> {
+        let former = self.active_machine(machine)?;
+        let max = self.state.rules.machine_slots_max;
+        if slots > max {
+            return Err(Rejection::SlotsOutOfRange { slots, max });
+        }
+        if (former.slots, former.memory_mib_per_slot, &former.transforms[..])
+            == (slots, memory_mib_per_slot, transforms)
+        {
+            return Ok(());
+        }
+        self.push(Event::OfferSet {
+            machine,
+            slots,
+            memory_mib_per_slot,
+            transforms: transforms.to_vec(),
+        });
+        let surplus: Vec<_> = self
+            .state
+            .machine_open_leases(machine)
+            .map(|lease| lease.lease)
+            .skip(slots as usize)
+            .collect();
+        let mut jobs = Vec::new();
+        for lease in surplus {
+            let reason = "the machine offers fewer slots".to_owned();
+            jobs.push(self.close_lease(lease, LeaseEnd::Seller { reason }));
+        }
+        let too_large: Vec<_> = self
+            .state
+            .market
+            .group_asks(group(machine))
+            .filter(|ask| {
+                instrument(&ask.instrument)
+                    .is_none_or(|instrument| instrument.memory_mib > memory_mib_per_slot)
+            })
+            .map(|ask| ask.order)
+            .collect();
+        for ask in too_large {
+            self.reduce(ask, 0, "the machine's slots have less memory now");
+        }
+        self.shrink_asks(machine);
+        self.sync_jobs(&jobs);
+        Ok(())
+    }
+}

@@ -1,0 +1,468 @@
+//! Folding events into the state. Nothing is decided here: every number comes from the event,
+//! so that replaying an old journal under newer rules gives what happened then.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use base::{AttemptId, JobId, LeaseId, MachineId, TaskId, Usage};
+use ledger::{AccountKey, Transfer};
+use market::Order;
+
+use crate::command::AttemptEnd;
+use crate::event::{AttemptOutcome, Event, LeaseEnd, TransferReason};
+use crate::records::{
+    Account, Attempt, Job, JobPhase, Lease, LeasePhase, Machine, OrderLink, Task, TaskPhase,
+};
+use crate::state::{State, group};
+
+/// What an event refers to exists, or the journal is not this exchange's.
+const FITS: &str = "the event does not fit the state: the journal is damaged or another's";
+
+impl State {
+    /// Folds an event.
+    ///
+    /// # Panics
+    /// When the event doesn't fit the state, which means that it is not this history's next
+    /// one: going on would be silently wrong.
+    pub fn evolve(&mut self, event: &Event) {
+        match event {
+            Event::AccountOpened { account, name } => {
+                let opened = Account {
+                    account: *account,
+                    name: name.clone(),
+                    jobs: Vec::new(),
+                    machines: Vec::new(),
+                };
+                assert!(self.accounts.insert(*account, opened).is_none(), "{FITS}");
+            }
+            Event::Transferred { transfer, from, to, amount_nanocredits, reason } => {
+                let transfer = Transfer {
+                    transfer: *transfer,
+                    from: *from,
+                    to: *to,
+                    amount_nanocredits: *amount_nanocredits,
+                };
+                self.fold_transfer(transfer, *reason);
+            }
+            Event::MachineEnrolled { .. }
+            | Event::MachineRetired { .. }
+            | Event::OfferSet { .. } => self.fold_machine(event),
+            Event::AskPlaced { .. }
+            | Event::BidPlaced { .. }
+            | Event::OrderReduced { .. }
+            | Event::Filled { .. } => self.fold_order(event),
+            Event::JobSubmitted { .. }
+            | Event::JobToppedUp { .. }
+            | Event::JobExhausted { .. }
+            | Event::JobResumed { .. }
+            | Event::JobDone { .. }
+            | Event::JobCancelled { .. } => self.fold_job(event),
+            Event::LeaseOpened { .. } | Event::LeaseClosed { .. } => self.fold_lease(event),
+            Event::AttemptStarted { .. }
+            | Event::ReceiptAccepted { .. }
+            | Event::AttemptEnded { .. } => self.fold_attempt(event),
+            Event::TaskDone { task, result } => {
+                self.end_task(*task, TaskPhase::Done { result: *result });
+            }
+            Event::TaskRefused { task, reason } => {
+                self.end_task(*task, TaskPhase::Refused { reason: reason.clone() });
+            }
+        }
+    }
+
+    fn fold_transfer(&mut self, transfer: Transfer, reason: TransferReason) {
+        let amount = transfer.amount_nanocredits;
+        if let Err(rejection) = self.ledger.post(transfer) {
+            panic!("{FITS}: {rejection}");
+        }
+        if let AccountKey::Escrow(job) = transfer.from {
+            let job = self.touch(job);
+            match reason {
+                TransferReason::Settlement { .. } => job.paid_nanocredits += amount,
+                TransferReason::Release => job.released_nanocredits += amount,
+                TransferReason::Deposit | TransferReason::Hold => {}
+            }
+        }
+        if let AccountKey::Escrow(job) = transfer.to {
+            self.touch(job);
+        }
+        if let TransferReason::Settlement { lease } = reason {
+            let lease = self.lease_mut(lease);
+            lease.paid_nanocredits += amount;
+            let machine = lease.machine;
+            self.machine_mut(machine).earned_nanocredits += amount;
+        }
+    }
+
+    fn fold_machine(&mut self, event: &Event) {
+        match event {
+            Event::MachineEnrolled { machine, owner, public_key, name } => {
+                let enrolled = Machine {
+                    machine: *machine,
+                    owner: *owner,
+                    public_key: *public_key,
+                    name: name.clone(),
+                    retired: false,
+                    slots: 0,
+                    memory_mib_per_slot: 0,
+                    transforms: Vec::new(),
+                    open_leases: Vec::new(),
+                    leases: Vec::new(),
+                    earned_nanocredits: 0,
+                };
+                assert!(self.machines.insert(*machine, enrolled).is_none(), "{FITS}");
+                self.accounts.get_mut(owner).expect(FITS).machines.push(*machine);
+            }
+            Event::MachineRetired { machine } => {
+                let retired = self.machine_mut(*machine);
+                retired.retired = true;
+                retired.slots = 0;
+                self.market.set_group_slots(group(*machine), 0);
+            }
+            Event::OfferSet { machine, slots, memory_mib_per_slot, transforms } => {
+                let offering = self.machine_mut(*machine);
+                offering.slots = *slots;
+                offering.memory_mib_per_slot = *memory_mib_per_slot;
+                offering.transforms = transforms.clone();
+                self.market.set_group_slots(group(*machine), *slots);
+            }
+            _ => unreachable!("{FITS}"),
+        }
+    }
+
+    fn fold_order(&mut self, event: &Event) {
+        match event {
+            Event::AskPlaced {
+                order,
+                machine,
+                client_order_id,
+                instrument,
+                quantity,
+                price_nanocredits_per_tfuel,
+                at_ms,
+            } => {
+                let owner = self.machines[machine].owner;
+                self.market.place(Order::ask(
+                    *order,
+                    owner,
+                    group(*machine),
+                    instrument,
+                    *price_nanocredits_per_tfuel,
+                    *quantity,
+                    *at_ms,
+                ));
+                let client_order_id = client_order_id.clone();
+                self.client_orders.insert((*machine, client_order_id.clone()), *order);
+                self.order_links
+                    .insert(*order, OrderLink::Ask { machine: *machine, client_order_id });
+            }
+            Event::BidPlaced {
+                order,
+                job,
+                instrument,
+                quantity,
+                price_nanocredits_per_tfuel,
+                ask,
+                at_ms,
+            } => {
+                let placing = self.touch(*job);
+                placing.bid = Some(*order);
+                let (owner, excluded) = (placing.account, placing.excluded.clone());
+                let price = *price_nanocredits_per_tfuel;
+                let bid = Order::bid(*order, owner, instrument, price, *quantity, *at_ms);
+                self.market.place(Order { only_ask: *ask, excluded, ..bid });
+                self.order_links.insert(*order, OrderLink::Bid { job: *job });
+            }
+            Event::OrderReduced { order, leaves_quantity, .. } => {
+                self.market.reduce(*order, *leaves_quantity);
+                self.touch_bid(*order);
+            }
+            Event::Filled { ask, bid, price_nanocredits_per_tfuel, .. } => {
+                self.market.fill(*ask, *bid, *price_nanocredits_per_tfuel);
+                self.touch_bid(*bid);
+            }
+            _ => unreachable!("{FITS}"),
+        }
+    }
+
+    fn fold_job(&mut self, event: &Event) {
+        match event {
+            Event::JobSubmitted {
+                job,
+                account,
+                name,
+                instrument,
+                tasks,
+                max_price_nanocredits_per_tfuel,
+                slots,
+                budget_nanocredits,
+                ask,
+                at_ms,
+            } => {
+                let submitted = Job {
+                    job: *job,
+                    version: 1,
+                    account: *account,
+                    name: name.clone(),
+                    instrument: instrument.clone(),
+                    max_price_nanocredits_per_tfuel: *max_price_nanocredits_per_tfuel,
+                    slots: *slots,
+                    budget_nanocredits: *budget_nanocredits,
+                    submitted_budget_nanocredits: *budget_nanocredits,
+                    paid_nanocredits: 0,
+                    released_nanocredits: 0,
+                    ask: *ask,
+                    phase: JobPhase::Active,
+                    tasks: tasks.iter().map(|(task, _)| *task).collect(),
+                    pending: (0..tasks.len() as u32).collect(),
+                    live: BTreeSet::new(),
+                    bid: None,
+                    open_leases: BTreeSet::new(),
+                    leases: Vec::new(),
+                    excluded: BTreeMap::new(),
+                    submitted_at_ms: *at_ms,
+                    ended_at_ms: None,
+                };
+                assert!(self.jobs.insert(*job, submitted).is_none(), "{FITS}");
+                self.accounts.get_mut(account).expect(FITS).jobs.push(*job);
+                for (index, (task, spec)) in tasks.iter().enumerate() {
+                    let pending = Task {
+                        task: *task,
+                        job: *job,
+                        index: index as u32,
+                        spec: *spec,
+                        phase: TaskPhase::Pending,
+                        usage: Usage::ZERO,
+                        checkpoint: None,
+                        chain_head: None,
+                        epoch: 0,
+                        faults: 0,
+                        attempts: Vec::new(),
+                    };
+                    assert!(self.tasks.insert(*task, pending).is_none(), "{FITS}");
+                }
+            }
+            Event::JobToppedUp { job, amount_nanocredits } => {
+                self.touch(*job).budget_nanocredits += amount_nanocredits;
+            }
+            Event::JobExhausted { job, .. } => self.touch(*job).phase = JobPhase::Exhausted,
+            Event::JobResumed { job, .. } => self.touch(*job).phase = JobPhase::Active,
+            Event::JobDone { job, at_ms } => {
+                let done = self.touch(*job);
+                done.phase = JobPhase::Done;
+                done.ended_at_ms = Some(*at_ms);
+            }
+            Event::JobCancelled { job, at_ms } => {
+                let cancelled = self.touch(*job);
+                cancelled.phase = JobPhase::Cancelled;
+                cancelled.ended_at_ms = Some(*at_ms);
+                let tasks = cancelled.tasks.clone();
+                for index in std::mem::take(&mut cancelled.pending) {
+                    self.task_mut(tasks[index as usize]).phase = TaskPhase::Cancelled;
+                }
+            }
+            _ => unreachable!("{FITS}"),
+        }
+    }
+
+    fn fold_lease(&mut self, event: &Event) {
+        match event {
+            Event::LeaseOpened {
+                lease,
+                job,
+                machine,
+                ask,
+                price_nanocredits_per_tfuel,
+                tariff_version,
+                at_ms,
+            } => {
+                let opened = Lease {
+                    lease: *lease,
+                    job: *job,
+                    machine: *machine,
+                    ask: *ask,
+                    price_nanocredits_per_tfuel: *price_nanocredits_per_tfuel,
+                    tariff_version: *tariff_version,
+                    phase: LeasePhase::Open,
+                    opened_at_ms: *at_ms,
+                    attempts: Vec::new(),
+                    live: None,
+                    usage: Usage::ZERO,
+                    paid_nanocredits: 0,
+                };
+                assert!(self.leases.insert(*lease, opened).is_none(), "{FITS}");
+                let job = self.touch(*job);
+                job.leases.push(*lease);
+                job.open_leases.insert(*lease);
+                let machine = self.machine_mut(*machine);
+                machine.leases.push(*lease);
+                machine.open_leases.push(*lease);
+            }
+            Event::LeaseClosed { lease, end, at_ms } => {
+                let closed = self.lease_mut(*lease);
+                closed.phase = LeasePhase::Closed { end: end.clone(), at_ms: *at_ms };
+                let (job, machine) = (closed.job, closed.machine);
+                self.touch(job).open_leases.remove(lease);
+                self.machine_mut(machine).open_leases.retain(|open| open != lease);
+                self.market.release(group(machine));
+                self.fold_exclusion(job, machine, end, *at_ms);
+            }
+            _ => unreachable!("{FITS}"),
+        }
+    }
+
+    /// Whoever ended a lease is passed over by the same job for a while. A lapse counts: pulling
+    /// the plug must not pay better than closing.
+    fn fold_exclusion(&mut self, job: JobId, machine: MachineId, end: &LeaseEnd, at_ms: i64) {
+        let by_seller = match end {
+            LeaseEnd::Seller { .. } | LeaseEnd::Lapsed | LeaseEnd::Fault { .. } => true,
+            LeaseEnd::WorkDone
+            | LeaseEnd::JobCancelled
+            | LeaseEnd::EscrowSpent
+            | LeaseEnd::Term => false,
+        };
+        if by_seller {
+            let owner = self.machines[&machine].owner;
+            let job = self.jobs.get_mut(&job).expect(FITS);
+            job.excluded.insert(owner, at_ms);
+            if let Some(bid) = job.bid {
+                self.market.exclude(bid, owner, at_ms);
+            }
+        }
+    }
+
+    fn fold_attempt(&mut self, event: &Event) {
+        match event {
+            Event::AttemptStarted {
+                attempt,
+                task,
+                lease,
+                epoch,
+                checkpoint,
+                usage,
+                fuel_allowance,
+                at_ms,
+            } => {
+                let running = self.lease_mut(*lease);
+                running.attempts.push(*attempt);
+                running.live = Some(*attempt);
+                let machine = running.machine;
+                let started = Attempt {
+                    attempt: *attempt,
+                    task: *task,
+                    lease: *lease,
+                    machine,
+                    epoch: *epoch,
+                    start_checkpoint: *checkpoint,
+                    start: *usage,
+                    usage: *usage,
+                    fuel_allowance: *fuel_allowance,
+                    receipt_sequence: 0,
+                    receipt_digest: None,
+                    started_at_ms: *at_ms,
+                    ended_at_ms: None,
+                    outcome: None,
+                };
+                assert!(self.attempts.insert(*attempt, started).is_none(), "{FITS}");
+                let task = self.task_mut(*task);
+                task.phase = TaskPhase::Running(*attempt);
+                task.epoch = *epoch;
+                task.attempts.push(*attempt);
+                let (job, index) = (task.job, task.index);
+                let job = self.touch(job);
+                job.pending.remove(&index);
+                job.live.insert(*attempt);
+            }
+            Event::ReceiptAccepted {
+                attempt,
+                receipt_sequence,
+                receipt_digest,
+                usage,
+                chain_head,
+                checkpoint,
+                ..
+            } => {
+                let accepted = self.attempt_mut(*attempt);
+                let credited = usage.since(accepted.usage).expect(FITS);
+                accepted.usage = *usage;
+                accepted.receipt_sequence = *receipt_sequence;
+                accepted.receipt_digest = Some(*receipt_digest);
+                let (task, lease) = (accepted.task, accepted.lease);
+                let lease = self.lease_mut(lease);
+                lease.usage = lease.usage.plus(credited).expect(FITS);
+                let task = self.task_mut(task);
+                task.usage = *usage;
+                task.checkpoint = checkpoint.or(task.checkpoint);
+                task.chain_head = Some(*chain_head);
+                if credited != Usage::ZERO {
+                    task.faults = 0;
+                }
+                let job = task.job;
+                self.touch(job);
+            }
+            Event::AttemptEnded { attempt, outcome, at_ms } => {
+                self.end_attempt(*attempt, outcome, *at_ms);
+            }
+            _ => unreachable!("{FITS}"),
+        }
+    }
+
+    /// The task waits again; if it is over, another event says so.
+    fn end_attempt(&mut self, attempt: AttemptId, outcome: &AttemptOutcome, at_ms: i64) {
+        let ended = self.attempt_mut(attempt);
+        ended.outcome = Some(outcome.clone());
+        ended.ended_at_ms = Some(at_ms);
+        let (task, lease) = (ended.task, ended.lease);
+        self.lease_mut(lease).live = None;
+        let task = self.task_mut(task);
+        task.phase = TaskPhase::Pending;
+        if let AttemptOutcome::Reported(AttemptEnd::Fault { .. } | AttemptEnd::Refused { .. }) =
+            outcome
+        {
+            task.faults += 1;
+        }
+        let (job, index) = (task.job, task.index);
+        let job = self.touch(job);
+        job.live.remove(&attempt);
+        job.pending.insert(index);
+    }
+
+    fn end_task(&mut self, task: TaskId, phase: TaskPhase) {
+        let task = self.task_mut(task);
+        task.phase = phase;
+        let (job, index) = (task.job, task.index);
+        self.touch(job).pending.remove(&index);
+    }
+
+    /// Forgets a job's bid once it is out of the book.
+    fn touch_bid(&mut self, order: base::OrderId) {
+        let Some(OrderLink::Bid { job }) = self.order_links.get(&order) else { return };
+        let job = *job;
+        let is_open = self.market.order(order).is_some_and(Order::is_open);
+        let touched = self.touch(job);
+        if !is_open && touched.bid == Some(order) {
+            touched.bid = None;
+        }
+    }
+
+    fn touch(&mut self, job: JobId) -> &mut Job {
+        let job = self.jobs.get_mut(&job).expect(FITS);
+        job.version += 1;
+        job
+    }
+
+    fn task_mut(&mut self, task: TaskId) -> &mut Task {
+        self.tasks.get_mut(&task).expect(FITS)
+    }
+
+    fn attempt_mut(&mut self, attempt: AttemptId) -> &mut Attempt {
+        self.attempts.get_mut(&attempt).expect(FITS)
+    }
+
+    fn lease_mut(&mut self, lease: LeaseId) -> &mut Lease {
+        self.leases.get_mut(&lease).expect(FITS)
+    }
+
+    fn machine_mut(&mut self, machine: MachineId) -> &mut Machine {
+        self.machines.get_mut(&machine).expect(FITS)
+    }
+}

@@ -1,0 +1,282 @@
+//! What the exchange reads. Nothing here changes anything.
+
+use base::{AccountId, AttemptId, Digest, JobId, LeaseId, MachineId, OrderId, TaskId, Usage};
+use ledger::{AccountKey, Ledger};
+use market::{Market, Order};
+
+use crate::records::{Account, Attempt, Job, JobPhase, Lease, Machine, OrderLink, Task};
+use crate::rules::Rules;
+use crate::state::{State, group};
+use crate::tariff::Tariff;
+
+/// Everything that a machine needs to start or go on with an attempt.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AttemptToRun {
+    /// The attempt.
+    pub attempt: AttemptId,
+    /// Its machine.
+    pub machine: MachineId,
+    /// Its lease.
+    pub lease: LeaseId,
+    /// Its job.
+    pub job: JobId,
+    /// Its task.
+    pub task: TaskId,
+    /// Goes into every receipt.
+    pub epoch: u64,
+    /// The task's spec blob.
+    pub spec: Digest,
+    /// The last accepted checkpoint: where it began, or further.
+    pub checkpoint: Option<Digest>,
+    /// The task's usage at that checkpoint.
+    pub usage: Usage,
+    /// The last accepted receipt.
+    pub receipt_sequence: u64,
+    /// The task's fuel at which it must stop.
+    pub fuel_allowance: u64,
+}
+
+/// An order with what clearing knows of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OrderInfo<'a> {
+    /// As the market knows it.
+    pub order: &'a Order,
+    /// The machine or the job behind it.
+    pub link: &'a OrderLink,
+}
+
+impl State {
+    /// The operator's numbers.
+    pub fn rules(&self) -> &Rules {
+        &self.rules
+    }
+
+    /// The ledger: balances, transfers, [`Ledger::check`].
+    pub fn ledger(&self) -> &Ledger {
+        &self.ledger
+    }
+
+    /// The books: depth, open asks, last prices.
+    pub fn market(&self) -> &Market {
+        &self.market
+    }
+
+    /// The tariff of a version; a lease's is pinned.
+    pub fn tariff(&self, version: u32) -> Option<&'static Tariff> {
+        Tariff::of_version(version)
+    }
+
+    /// An account.
+    pub fn account(&self, account: AccountId) -> Option<&Account> {
+        self.accounts.get(&account)
+    }
+
+    /// Every account, by id.
+    pub fn accounts(&self) -> impl Iterator<Item = &Account> {
+        self.accounts.values()
+    }
+
+    /// What an account is free to use.
+    pub fn available_nanocredits(&self, account: AccountId) -> i64 {
+        self.ledger.balance(AccountKey::Available(account))
+    }
+
+    /// What an account has set aside for jobs that are not over.
+    pub fn account_escrow_nanocredits(&self, account: AccountId) -> i64 {
+        self.account_jobs(account).map(|job| self.escrow_nanocredits(job.job)).sum()
+    }
+
+    /// What is left of a job's money.
+    pub fn escrow_nanocredits(&self, job: JobId) -> i64 {
+        self.ledger.balance(AccountKey::Escrow(job))
+    }
+
+    /// A machine.
+    pub fn machine(&self, machine: MachineId) -> Option<&Machine> {
+        self.machines.get(&machine)
+    }
+
+    /// Every machine, by id.
+    pub fn machines(&self) -> impl Iterator<Item = &Machine> {
+        self.machines.values()
+    }
+
+    /// An account's machines, oldest first; retired ones included.
+    pub fn account_machines(&self, account: AccountId) -> impl Iterator<Item = &Machine> {
+        self.accounts
+            .get(&account)
+            .into_iter()
+            .flat_map(|account| &account.machines)
+            .map(|machine| &self.machines[machine])
+    }
+
+    /// Slots of a machine under lease.
+    pub fn slots_leased(&self, machine: MachineId) -> u32 {
+        self.market.group_used(group(machine))
+    }
+
+    /// Slots of a machine that an ask may still offer.
+    pub fn slots_free(&self, machine: MachineId) -> u32 {
+        self.market.group_free(group(machine))
+    }
+
+    /// An order, open or ended.
+    pub fn order(&self, order: OrderId) -> Option<OrderInfo<'_>> {
+        Some(OrderInfo { order: self.market.order(order)?, link: self.order_links.get(&order)? })
+    }
+
+    /// Every order ever placed, by id.
+    pub fn orders(&self) -> impl Iterator<Item = OrderInfo<'_>> {
+        self.market.orders().filter_map(|order| self.order(order.order))
+    }
+
+    /// The order that a machine placed under its own id.
+    pub fn client_order(&self, machine: MachineId, client_order_id: &str) -> Option<OrderInfo<'_>> {
+        let order = self.client_orders.get(&(machine, client_order_id.to_owned()))?;
+        self.order(*order)
+    }
+
+    /// Open asks of a machine.
+    pub fn machine_asks(&self, machine: MachineId) -> impl Iterator<Item = OrderInfo<'_>> {
+        self.market.group_asks(group(machine)).filter_map(|order| self.order(order.order))
+    }
+
+    /// A job.
+    pub fn job(&self, job: JobId) -> Option<&Job> {
+        self.jobs.get(&job)
+    }
+
+    /// Every job, by id.
+    pub fn jobs(&self) -> impl Iterator<Item = &Job> {
+        self.jobs.values()
+    }
+
+    /// An account's jobs, oldest first.
+    pub fn account_jobs(&self, account: AccountId) -> impl DoubleEndedIterator<Item = &Job> {
+        self.accounts
+            .get(&account)
+            .into_iter()
+            .flat_map(|account| &account.jobs)
+            .map(|job| &self.jobs[job])
+    }
+
+    /// A task.
+    pub fn task(&self, task: TaskId) -> Option<&Task> {
+        self.tasks.get(&task)
+    }
+
+    /// A job's tasks, in the order of submission.
+    pub fn job_tasks(&self, job: JobId) -> impl Iterator<Item = &Task> {
+        self.jobs.get(&job).into_iter().flat_map(|job| &job.tasks).map(|task| &self.tasks[task])
+    }
+
+    /// An attempt, live or ended.
+    pub fn attempt(&self, attempt: AttemptId) -> Option<&Attempt> {
+        self.attempts.get(&attempt)
+    }
+
+    /// A task's attempts, oldest first.
+    pub fn task_attempts(&self, task: TaskId) -> impl Iterator<Item = &Attempt> {
+        self.tasks
+            .get(&task)
+            .into_iter()
+            .flat_map(|task| &task.attempts)
+            .map(|attempt| &self.attempts[attempt])
+    }
+
+    /// A lease, open or closed.
+    pub fn lease(&self, lease: LeaseId) -> Option<&Lease> {
+        self.leases.get(&lease)
+    }
+
+    /// Every lease, by id.
+    pub fn leases(&self) -> impl Iterator<Item = &Lease> {
+        self.leases.values()
+    }
+
+    /// A job's leases, oldest first.
+    pub fn job_leases(&self, job: JobId) -> impl Iterator<Item = &Lease> {
+        self.jobs.get(&job).into_iter().flat_map(|job| &job.leases).map(|lease| &self.leases[lease])
+    }
+
+    /// A machine's open leases, oldest first.
+    pub fn machine_open_leases(&self, machine: MachineId) -> impl Iterator<Item = &Lease> {
+        self.machines
+            .get(&machine)
+            .into_iter()
+            .flat_map(|machine| &machine.open_leases)
+            .map(|lease| &self.leases[lease])
+    }
+
+    /// A machine's live attempts, in the order of their leases.
+    pub fn machine_live_attempts(
+        &self,
+        machine: MachineId,
+    ) -> impl Iterator<Item = AttemptToRun> + '_ {
+        self.machine_open_leases(machine)
+            .filter_map(|lease| lease.live)
+            .filter_map(|attempt| self.attempt_to_run(attempt))
+    }
+
+    /// What a machine needs to start or go on with a live attempt; `None` when it ended.
+    pub fn attempt_to_run(&self, attempt: AttemptId) -> Option<AttemptToRun> {
+        let attempt = self.attempts.get(&attempt).filter(|attempt| attempt.outcome.is_none())?;
+        let task = self.tasks.get(&attempt.task)?;
+        Some(AttemptToRun {
+            attempt: attempt.attempt,
+            machine: attempt.machine,
+            lease: attempt.lease,
+            job: task.job,
+            task: task.task,
+            epoch: attempt.epoch,
+            spec: task.spec,
+            checkpoint: task.checkpoint,
+            usage: task.usage,
+            receipt_sequence: attempt.receipt_sequence,
+            fuel_allowance: attempt.fuel_allowance,
+        })
+    }
+
+    /// Why nothing of a job runs; `None` when something runs or the job is over.
+    pub fn waiting_reason(&self, job: JobId) -> Option<String> {
+        let job = self.jobs.get(&job)?;
+        if !job.live.is_empty() || job.is_over() {
+            return None;
+        }
+        if job.phase == JobPhase::Exhausted {
+            return Some(format!(
+                "{} nanocredits of escrow cover no further work: top the job up or cancel it",
+                self.escrow_nanocredits(job.job)
+            ));
+        }
+        let Some(bid) = job.bid.and_then(|bid| self.market.order(bid)) else {
+            return Some("the job looks for a slot again at the next tick".to_owned());
+        };
+        let (instrument, limit) = (&job.instrument, bid.price_nanocredits_per_tfuel);
+        let mut asks = self.market.open_asks(instrument).peekable();
+        if asks.peek().is_none() {
+            return Some(format!("nobody offers {instrument} now: the job waits for an ask"));
+        }
+        let others = asks.filter(|ask| ask.owner != bid.owner).collect::<Vec<_>>();
+        if others.is_empty() {
+            return Some(format!(
+                "all asks of {instrument} are your own, and nobody buys from themselves"
+            ));
+        }
+        let Some(best) = others.iter().find(|ask| self.market.eligible(ask, bid)) else {
+            let named = bid.only_ask.map(|ask| ask.to_string()).unwrap_or_default();
+            return Some(format!(
+                "the machine of {named} offers nothing now, and the job takes no other: wait, or \
+                 cancel and submit without an ask"
+            ));
+        };
+        let price = best.price_nanocredits_per_tfuel;
+        if price > limit {
+            return Some(format!(
+                "no ask within the limit price: the best is {price}, the limit {limit} \
+                 nanocredits per Tfuel"
+            ));
+        }
+        Some("the job looks for a slot again at the next tick".to_owned())
+    }
+}

@@ -1,0 +1,67 @@
+//! Everything that clearing knows.
+
+use std::collections::BTreeMap;
+
+use base::{AccountId, AttemptId, Digest, JobId, LeaseId, MachineId, OrderId, TaskId};
+use ledger::Ledger;
+use market::{GroupId, Market};
+use serde::{Deserialize, Serialize};
+
+use crate::records::{Account, Attempt, Job, Lease, Machine, OrderLink, Task};
+use crate::rules::Rules;
+
+/// The whole state: a fold of [`State::evolve`] over all events, from [`State::new`].
+///
+/// Jobs, orders and leases that ended stay in memory in this first version; they are out of
+/// every index that a command walks, so that only memory grows.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct State {
+    pub(crate) rules: Rules,
+    pub(crate) ledger: Ledger,
+    pub(crate) market: Market,
+    pub(crate) accounts: BTreeMap<AccountId, Account>,
+    pub(crate) machines: BTreeMap<MachineId, Machine>,
+    pub(crate) jobs: BTreeMap<JobId, Job>,
+    pub(crate) tasks: BTreeMap<TaskId, Task>,
+    pub(crate) attempts: BTreeMap<AttemptId, Attempt>,
+    pub(crate) leases: BTreeMap<LeaseId, Lease>,
+    pub(crate) order_links: BTreeMap<OrderId, OrderLink>,
+    pub(crate) client_orders: BTreeMap<(MachineId, String), OrderId>,
+}
+
+impl Default for State {
+    fn default() -> Self {
+        State::new(Rules::default())
+    }
+}
+
+impl State {
+    /// Nothing has happened yet.
+    pub fn new(rules: Rules) -> Self {
+        State {
+            rules,
+            ledger: Ledger::default(),
+            market: Market::default(),
+            accounts: BTreeMap::new(),
+            machines: BTreeMap::new(),
+            jobs: BTreeMap::new(),
+            tasks: BTreeMap::new(),
+            attempts: BTreeMap::new(),
+            leases: BTreeMap::new(),
+            order_links: BTreeMap::new(),
+            client_orders: BTreeMap::new(),
+        }
+    }
+
+    /// BLAKE3 of the canonical (postcard) encoding of the whole state. Two replicas that agree
+    /// on it agree on everything. Reads the whole state.
+    pub fn digest(&self) -> Digest {
+        let bytes = postcard::to_stdvec(self).expect("a state in memory can always be encoded");
+        Digest::of(&bytes)
+    }
+}
+
+/// The capacity group of a machine's asks.
+pub(crate) fn group(machine: MachineId) -> GroupId {
+    GroupId(machine.0)
+}

@@ -1,0 +1,211 @@
+//! Random commands, most of them senseless: whatever comes, the invariants hold after each,
+//! and the events fold to the state (both checked by `World::run`).
+
+mod world;
+
+use std::collections::BTreeMap;
+
+use base::{JobId, OrderId, TransferId, Usage};
+use clearing::{AttemptEnd, Command, Event};
+use proptest::prelude::*;
+use proptest::strategy::ValueTree;
+use proptest::test_runner::TestRunner;
+use world::{BUYER, World, finished, machine, seller};
+
+#[derive(Debug, Clone)]
+enum Step {
+    Ask { n: u8, quantity: u32, price: i64 },
+    Submit { job: u8, tasks: u8, slots: u32, budget: i64, limit: i64, named: Option<u8> },
+    Receipt { n: u8, which: u8, fuel: u64, pages: u8, end: u8, replay: u8 },
+    Close { n: u8, which: u8 },
+    Lapse { n: u8 },
+    Offer { n: u8, slots: u32 },
+    Cancel { job: u8 },
+    CancelOrder { order: u8 },
+    TopUp { job: u8, transfer: u8, amount: i64 },
+    Retire { n: u8 },
+    Tick { ms: i64 },
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        6 => (0..3u8, 0..4u32, 0..9i64)
+            .prop_map(|(n, quantity, price)| Step::Ask { n, quantity, price: price * 50_000 }),
+        4 => (
+            0..6u8, 0..5u8, 0..4u32,
+            prop_oneof![1 => Just(0i64), 6 => 10_000..100_000i64, 2 => Just(100_000_000)],
+            1..5i64,
+            proptest::option::weighted(0.2, any::<u8>()),
+        )
+            .prop_map(|(job, tasks, slots, budget, limit, named)| Step::Submit {
+                job, tasks, slots, budget, limit: limit * 100_000, named
+            }),
+        16 => (0..3u8, any::<u8>(), 0..2_000_000_000u64, any::<u8>(), 0..12u8, 0..8u8)
+            .prop_map(|(n, which, fuel, pages, end, replay)| Step::Receipt {
+                n, which, fuel, pages, end, replay
+            }),
+        1 => (0..3u8, any::<u8>()).prop_map(|(n, which)| Step::Close { n, which }),
+        1 => (0..3u8).prop_map(|n| Step::Lapse { n }),
+        1 => (0..3u8, 0..4u32).prop_map(|(n, slots)| Step::Offer { n, slots }),
+        1 => (0..6u8).prop_map(|job| Step::Cancel { job }),
+        1 => any::<u8>().prop_map(|order| Step::CancelOrder { order }),
+        2 => (0..6u8, 0..4u8, 0..300_000i64)
+            .prop_map(|(job, transfer, amount)| Step::TopUp { job, transfer, amount }),
+        1 => (0..30u8).prop_map(|n| Step::Retire { n }),
+        2 => (0..10_000i64).prop_map(|ms| Step::Tick { ms }),
+    ]
+}
+
+fn nth_order(world: &World, n: u8) -> OrderId {
+    let orders: Vec<_> = world.state.orders().map(|order| order.order.order).collect();
+    if orders.is_empty() { OrderId(5) } else { orders[n as usize % orders.len()] }
+}
+
+fn run(steps: Vec<Step>) -> BTreeMap<String, u32> {
+    let mut seen = BTreeMap::new();
+    let mut world = World::new(3, 2);
+    let mut receipts = Vec::new();
+    for step in steps {
+        world.now_ms += 40;
+        let command = match step {
+            Step::Ask { n, quantity, price } => world.ask_command(n.into(), quantity, price),
+            Step::Submit { job, tasks, slots, budget, limit, named } => {
+                let mut command = world.job_command(job.into(), tasks, slots, budget);
+                let ask_named = named.map(|named| nth_order(&world, named));
+                if let Command::SubmitJob { max_price_nanocredits_per_tfuel, ask, .. } =
+                    &mut command
+                {
+                    *max_price_nanocredits_per_tfuel = limit;
+                    *ask = ask_named;
+                }
+                command
+            }
+            Step::Receipt { n, which, fuel, pages, end, replay } => {
+                let running = world.running(n.into());
+                if replay == 0 && !receipts.is_empty() {
+                    Command::clone(&receipts[which as usize % receipts.len()])
+                } else if running.is_empty() {
+                    continue;
+                } else {
+                    let attempt = &running[which as usize % running.len()];
+                    let to_allowance =
+                        attempt.fuel_allowance - attempt.usage.fuel.min(attempt.fuel_allowance);
+                    let fuel = fuel.min(to_allowance + 1_000_000);
+                    let usage = attempt.usage.plus(Usage {
+                        fuel,
+                        memory_page_fuel: fuel * u64::from(pages),
+                        state_bytes: fuel / 64,
+                        traffic_bytes: u64::from(pages) * 200_000,
+                    });
+                    let reason = "no".to_owned();
+                    let end = match end {
+                        0 | 1 => finished(),
+                        2 => Some(AttemptEnd::Yielded),
+                        3 => Some(AttemptEnd::AllowanceSpent),
+                        4 => Some(AttemptEnd::Fault { reason }),
+                        5 => Some(AttemptEnd::Refused { reason }),
+                        _ => None,
+                    };
+                    let command = world.receipt_command(attempt, usage.unwrap(), end);
+                    receipts.push(command.clone());
+                    command
+                }
+            }
+            Step::Close { n, which } => {
+                let leases: Vec<_> = world.state.leases().map(|lease| lease.lease).collect();
+                let Some(lease) = leases.get(which as usize % leases.len().max(1)) else {
+                    continue;
+                };
+                let reason = "why not".to_owned();
+                Command::CloseLease { machine: machine(n.into()), lease: *lease, reason }
+            }
+            Step::Lapse { n } => Command::LapseMachine { machine: machine(n.into()) },
+            Step::Offer { n, slots } => Command::SetOffer {
+                machine: machine(n.into()),
+                slots,
+                memory_mib_per_slot: if slots == 3 { 1_024 } else { 4_096 },
+                transforms: vec![1],
+            },
+            Step::Cancel { job } => Command::CancelJob { account: BUYER, job: JobId(job.into()) },
+            Step::CancelOrder { order } => {
+                let order = nth_order(&world, order);
+                let account = world.state.order(order).map_or(BUYER, |order| order.order.owner);
+                Command::CancelOrder { account, order }
+            }
+            Step::TopUp { job, transfer, amount } => Command::TopUpJob {
+                account: BUYER,
+                job: JobId(job.into()),
+                transfer: TransferId(transfer.into()),
+                amount_nanocredits: amount,
+            },
+            Step::Retire { n } => {
+                Command::RetireMachine { account: seller(n.into()), machine: machine(n.into()) }
+            }
+            Step::Tick { ms } => {
+                world.now_ms += ms;
+                Command::Tick
+            }
+        };
+        match world.run(command) {
+            Ok(events) => {
+                for event in events {
+                    *seen.entry(first_word(&event)).or_insert(0) += 1;
+                    if let Event::LeaseClosed { end, .. } = event {
+                        *seen.entry(format!("LeaseClosed {}", first_word(&end))).or_insert(0) += 1;
+                    }
+                }
+            }
+            Err(rejection) => *seen.entry(rejection.code().to_owned()).or_insert(0) += 1,
+        }
+    }
+    for job in 0..6 {
+        let _ = world.run(Command::CancelJob { account: BUYER, job: JobId(job) });
+    }
+    let held: i64 = (0..3).map(|n| world.state.available_nanocredits(seller(n))).sum();
+    assert_eq!(world.state.available_nanocredits(BUYER) + held, world::DEPOSIT);
+    seen
+}
+
+fn first_word(what: &impl std::fmt::Debug) -> String {
+    format!("{what:?}").split([' ', '{']).next().unwrap_or_default().to_owned()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() })]
+    #[test]
+    fn invariants_hold_after_every_command(steps in prop::collection::vec(step(), 1..100)) {
+        run(steps);
+    }
+}
+
+/// The generator reaches what it is there to reach.
+#[test]
+fn random_commands_reach_every_kind_of_event() {
+    let mut runner = TestRunner::deterministic();
+    let steps = prop::collection::vec(step(), 100);
+    let mut seen = BTreeMap::<String, u32>::new();
+    for _ in 0..150 {
+        for (what, times) in run(steps.new_tree(&mut runner).unwrap().current()) {
+            *seen.entry(what).or_insert(0) += times;
+        }
+    }
+    for expected in [
+        "Filled",
+        "OrderReduced",
+        "JobExhausted",
+        "JobResumed",
+        "JobDone",
+        "JobCancelled",
+        "TaskDone",
+        "TaskRefused",
+        "MachineRetired",
+        "LeaseClosed WorkDone",
+        "LeaseClosed EscrowSpent",
+        "LeaseClosed Seller",
+        "LeaseClosed Lapsed",
+        "LeaseClosed Fault",
+        "budget_too_small",
+    ] {
+        assert!(seen.get(expected).is_some_and(|times| *times > 0), "{expected} in {seen:#?}");
+    }
+}

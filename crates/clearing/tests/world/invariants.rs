@@ -1,0 +1,109 @@
+//! What must hold after every command.
+
+use base::Usage;
+use clearing::{JobPhase, LeasePhase, State, TaskPhase};
+
+/// Panics with the first invariant that doesn't hold.
+pub fn check(state: &State) {
+    let ledger = state.ledger().check();
+    assert!(ledger.is_sound(), "{ledger:?}");
+    check_jobs(state);
+    check_leases(state);
+    check_tasks(state);
+    check_machines(state);
+}
+
+fn check_jobs(state: &State) {
+    for job in state.jobs() {
+        let escrow = state.escrow_nanocredits(job.job);
+        assert_eq!(
+            job.paid_nanocredits + job.released_nanocredits + escrow,
+            job.budget_nanocredits,
+            "{}: paid, released and remaining are not what was put in",
+            job.job
+        );
+        let bid = job.bid.map(|bid| state.order(bid).expect("a bid is an order").order);
+        let wanted = (job.slots as usize - job.live.len()).min(job.pending.len());
+        if let Some(bid) = bid {
+            assert!(bid.is_open());
+            assert!(bid.leaves_quantity as usize <= wanted, "a bid wants too much");
+        }
+        assert!(job.live.len() <= job.slots as usize);
+        match job.phase {
+            JobPhase::Active => assert!(bid.is_some() || !job.live.is_empty(), "{job:?} starves"),
+            JobPhase::Exhausted => assert!(bid.is_none() && job.live.is_empty()),
+            JobPhase::Done | JobPhase::Cancelled => {
+                assert_eq!(escrow, 0, "{}", job.job);
+                assert!(bid.is_none() && job.live.is_empty() && job.open_leases.is_empty());
+                assert!(job.pending.is_empty());
+            }
+        }
+    }
+}
+
+fn check_leases(state: &State) {
+    for lease in state.leases() {
+        let mut credited = Usage::ZERO;
+        for attempt in &lease.attempts {
+            let attempt = state.attempt(*attempt).expect("known");
+            let interval = attempt.usage.since(attempt.start).expect("an interval");
+            credited = credited.plus(interval).expect("no overflow");
+        }
+        assert_eq!(credited, lease.usage, "{}", lease.lease);
+        let tariff = state.tariff(lease.tariff_version).expect("known");
+        let due = tariff.payment_nanocredits(lease.price_nanocredits_per_tfuel, credited);
+        assert!(lease.paid_nanocredits <= due, "{} was overpaid", lease.lease);
+        if lease.paid_nanocredits < due {
+            // Only where the estimates behind a reserve were exceeded, and then the lease ends.
+            assert!(!lease.is_open(), "{} goes on unpaid", lease.lease);
+            assert_eq!(state.job(lease.job).expect("known").released_nanocredits, 0);
+        }
+        assert_eq!(lease.is_open(), lease.live.is_some(), "an open lease never idles");
+        assert!(state.job(lease.job).unwrap().leases.contains(&lease.lease));
+    }
+}
+
+fn check_tasks(state: &State) {
+    for job in state.jobs() {
+        let mut live = Vec::new();
+        for task in state.job_tasks(job.job) {
+            let mut at = Usage::ZERO;
+            for (index, attempt) in state.task_attempts(task.task).enumerate() {
+                assert_eq!(attempt.start, at, "{}: a gap or an overlap", task.task);
+                assert_eq!(attempt.epoch, index as u64 + 1);
+                at = attempt.usage;
+                if attempt.outcome.is_none() {
+                    live.push(attempt.attempt);
+                    assert_eq!(task.phase, TaskPhase::Running(attempt.attempt));
+                }
+            }
+            assert_eq!(task.usage, at, "{}: the intervals do not reach its usage", task.task);
+            assert_eq!(task.epoch as usize, task.attempts.len());
+            let waits = task.phase == TaskPhase::Pending;
+            assert_eq!(waits, job.pending.contains(&task.index), "{}", task.task);
+        }
+        live.sort();
+        assert!(live.iter().eq(&job.live), "one live attempt per running task");
+    }
+}
+
+fn check_machines(state: &State) {
+    for machine in state.machines() {
+        let open = state
+            .leases()
+            .filter(|lease| lease.machine == machine.machine && lease.phase == LeasePhase::Open)
+            .count();
+        assert_eq!(open, machine.open_leases.len());
+        assert_eq!(open as u32, state.slots_leased(machine.machine));
+        assert!(open as u32 <= machine.slots, "{} is overbooked", machine.machine);
+        let earned: i64 = state
+            .leases()
+            .filter(|lease| lease.machine == machine.machine)
+            .map(|lease| lease.paid_nanocredits)
+            .sum();
+        assert_eq!(earned, machine.earned_nanocredits);
+        for ask in state.machine_asks(machine.machine) {
+            assert!(ask.order.leaves_quantity <= state.slots_free(machine.machine));
+        }
+    }
+}

@@ -1,0 +1,105 @@
+//! A ledger scenario as a table: each row is a transfer and ends in the expected status.
+
+use base::{AccountId, JobId, TransferId};
+use ledger::{AccountKey, Ledger, Posted, Transfer};
+
+fn account(name: &str) -> AccountKey {
+    match name.split_once(':') {
+        Some(("available", n)) => AccountKey::Available(AccountId(n.parse().unwrap())),
+        Some(("withheld", n)) => AccountKey::Withheld(AccountId(n.parse().unwrap())),
+        Some(("escrow", n)) => AccountKey::Escrow(JobId(n.parse().unwrap())),
+        _ if name == "fees" => AccountKey::Fees,
+        _ if name == "audit_fund" => AccountKey::AuditFund,
+        _ if name == "outside" => AccountKey::Outside,
+        _ => panic!("unknown account `{name}`"),
+    }
+}
+
+/// Runs a table of `transfer id, from, to, amount, status` and checks the whole ledger after
+/// every row.
+fn check(table: &str) -> Ledger {
+    let mut ledger = Ledger::default();
+    for row in table.lines().map(str::trim).filter(|row| !row.is_empty()) {
+        let columns: Vec<_> = row.split_whitespace().collect();
+        let [id, from, to, amount, expected] = columns[..] else { panic!("bad row `{row}`") };
+        let before = ledger.clone();
+        let posted = ledger.post(Transfer {
+            transfer: TransferId(id.parse().unwrap()),
+            from: account(from),
+            to: account(to),
+            amount_nanocredits: amount.parse().unwrap(),
+        });
+        let status = match &posted {
+            Ok(Posted::New) => "ok",
+            Ok(Posted::Duplicate) => "duplicate",
+            Err(rejection) => rejection.code(),
+        };
+        assert_eq!(status, expected, "{row}");
+        if posted != Ok(Posted::New) {
+            assert_eq!(ledger, before, "a rejected or repeated transfer changed something: {row}");
+        }
+        assert!(ledger.check().is_sound(), "{row}: {:?}", ledger.check());
+    }
+    ledger
+}
+
+#[test]
+fn money_comes_in_is_held_paid_and_released() {
+    let ledger = check(
+        "1  outside      available:1  1000  ok
+         2  available:1  escrow:7      600  ok
+         3  escrow:7     available:2   250  ok
+         4  escrow:7     available:1   350  ok
+         5  escrow:7     available:2     1  insufficient_funds
+         6  available:2  outside       250  ok
+         7  available:1  withheld:2     50  ok
+         8  withheld:2   fees           20  ok
+         9  withheld:2   audit_fund     30  ok",
+    );
+    assert_eq!(ledger.balance(account("available:1")), 700);
+    assert_eq!(ledger.balance(account("escrow:7")), 0);
+    assert_eq!(ledger.balance(account("outside")), -750);
+}
+
+#[test]
+fn the_same_id_moves_money_once_and_another_content_is_refused() {
+    check(
+        "1  outside      available:1  1000  ok
+         1  outside      available:1  1000  duplicate
+         1  outside      available:1   999  transfer_conflict
+         1  outside      available:2  1000  transfer_conflict
+         1  fees         available:1  1000  transfer_conflict
+         2  available:1  fees         1000  ok
+         1  outside      available:1  1000  duplicate",
+    );
+}
+
+#[test]
+fn rejections_have_an_order_of_precedence() {
+    check(
+        "1  outside      available:1                     5  ok
+         1  fees         fees                            0  amount_not_positive
+         1  fees         fees                           -1  amount_not_positive
+         1  fees         fees                            1  same_account
+         1  available:1  fees                           99  transfer_conflict
+         2  available:1  fees                           99  insufficient_funds
+         2  fees         available:1   9223372036854775807  insufficient_funds
+         3  outside      available:1   9223372036854775807  balance_overflow
+         4  outside      available:2   9223372036854775800  ok
+         5  outside      available:3                     9  balance_overflow
+         6  outside      available:3                     3  ok",
+    );
+}
+
+#[test]
+fn accounts_read_as_people_write_them() {
+    assert_eq!(
+        AccountKey::Available(AccountId(1)).to_string(),
+        "available:acct_00000000000000000000000000000001"
+    );
+    assert_eq!(
+        AccountKey::Escrow(JobId(2)).to_string(),
+        "escrow:job_00000000000000000000000000000002"
+    );
+    assert_eq!(AccountKey::Outside.to_string(), "outside");
+}
