@@ -95,6 +95,11 @@ fn artefact_name(engine: &Engine, bytes: &[u8], build: Build) -> String {
     use std::hash::{Hash, Hasher};
     let mut hasher = std::hash::DefaultHasher::new();
     engine.precompile_compatibility_hash().hash(&mut hasher);
+    // Another program may transform differently under the same version while it is developed.
+    if let Ok(program) = std::env::current_exe().and_then(std::fs::metadata) {
+        program.len().hash(&mut hasher);
+        program.modified().ok().hash(&mut hasher);
+    }
     let module = Digest::of(bytes);
     format!("{module}-t{TRANSFORM_VERSION}-{build:?}-{:016x}.cwasm", hasher.finish())
 }

@@ -273,7 +273,9 @@ impl Instance {
         store.data_mut().stop = stop;
         let left = stop as i64 - 1 - self.used as i64;
         let value = (left << layout::DEPTH_BITS) | i64::from(self.depth);
-        let floor = (stop as i64 - fuel_max as i64) << layout::DEPTH_BITS;
+        // No bulk instruction costs as much as 2⁴¹ fuel: a limit farther away can't be passed.
+        let floor = (stop as i64).saturating_sub_unsigned(fuel_max).max(-(1 << 41));
+        let floor = floor << layout::DEPTH_BITS;
         set_i64(&self.own.floor, store, floor);
         set_i64(&self.own.grown, store, 0);
         set_i32(&self.own.unwinding, store, 0);

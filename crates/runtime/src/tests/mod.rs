@@ -1,6 +1,7 @@
 //! Tests of the runtime in one process; those with worker processes are in the `jusha` crate.
 
 mod control_flow;
+mod guests;
 
 use crate::checkpoint::Checkpoint;
 use crate::engine::{Compiler, NATIVE_STACK_BYTES};
@@ -11,7 +12,7 @@ use crate::task::Task;
 
 /// A compiler that keeps what it compiled for the whole test run.
 pub fn compiler() -> Compiler {
-    let directory = std::env::temp_dir().join(format!("jusha-artefacts-{}", std::process::id()));
+    let directory = std::env::temp_dir().join("jusha-test-artefacts");
     Compiler::new(Some(directory)).expect("an engine")
 }
 

@@ -97,17 +97,26 @@ pub struct Admitted<'a> {
     pub(super) imports: Vec<world::Function>,
     /// Type index of each function, imports first.
     pub(super) function_types: Vec<u32>,
-    /// Parameter and result counts of each type.
-    pub(super) type_arities: Vec<(usize, usize)>,
+    /// Parameters and results of each type.
+    pub(super) types: Vec<(Vec<ValType>, Vec<ValType>)>,
     pub(super) memory: Option<(u64, Option<u64>)>,
     pub(super) globals: Vec<(ValType, bool)>,
     pub(super) start: u32,
 }
 
 impl Admitted<'_> {
-    /// The host functions it imports, in order.
-    pub fn imports(&self) -> &[world::Function] {
-        &self.imports
+    fn check_import_types(&self) -> Result<(), Refusal> {
+        for (function, &ty) in self.imports.iter().zip(&self.function_types) {
+            let signature = function.signature();
+            let wanted = (
+                signature.params.iter().map(|&ty| value_type(ty)).collect::<Vec<_>>(),
+                signature.results.iter().map(|&ty| value_type(ty)).collect::<Vec<_>>(),
+            );
+            if self.types[ty as usize] != wanted {
+                return Err(Refusal::ImportType { name: function.name().to_owned() });
+            }
+        }
+        Ok(())
     }
 
     /// Mutable globals: part of the state.
@@ -123,6 +132,13 @@ impl Admitted<'_> {
             }
             _ => Ok(()),
         }
+    }
+}
+
+fn value_type(ty: world::ValueType) -> ValType {
+    match ty {
+        world::ValueType::I32 => ValType::I32,
+        world::ValueType::I64 => ValType::I64,
     }
 }
 
@@ -150,7 +166,7 @@ pub fn admit(bytes: &[u8]) -> Result<Admitted<'_>, Refusal> {
         functions: Vec::new(),
         imports: Vec::new(),
         function_types: Vec::new(),
-        type_arities: Vec::new(),
+        types: Vec::new(),
         memory: None,
         globals: Vec::new(),
         start: u32::MAX,
@@ -168,9 +184,10 @@ pub fn admit(bytes: &[u8]) -> Result<Admitted<'_>, Refusal> {
         }
         admitted.section(&payload, &mut start)?;
     }
+    admitted.check_import_types()?;
     admitted.start = start.ok_or(Refusal::NoStart)?;
     let start_type = admitted.function_types[admitted.start as usize];
-    if admitted.type_arities[start_type as usize] != (0, 0) {
+    if admitted.types[start_type as usize] != (Vec::new(), Vec::new()) {
         return Err(Refusal::StartType);
     }
     if (admitted.start as usize) < admitted.imports.len() {
@@ -188,7 +205,7 @@ impl Admitted<'_> {
                     if ty.params().iter().chain(ty.results()).any(|ty| matches!(ty, ValType::Ref(_))) {
                         return unsupported("reference values (funcref or externref)");
                     }
-                    self.type_arities.push((ty.params().len(), ty.results().len()));
+                    self.types.push((ty.params().to_vec(), ty.results().to_vec()));
                 }
             }
             Payload::ImportSection(imports) => {

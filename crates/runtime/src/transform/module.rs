@@ -29,7 +29,10 @@ pub fn transform(admitted: &Admitted<'_>, exact: bool) -> Result<Vec<u8>, Refusa
     let call_is_site = |function: u32| {
         (function as usize).checked_sub(imports).is_some_and(|defined| resumable[defined])
     };
-    let type_arity = |ty: u32| admitted.type_arities[ty as usize];
+    let type_arity = |ty: u32| {
+        let (params, results) = &admitted.types[ty as usize];
+        (params.len(), results.len())
+    };
     let function_arity =
         |function: u32| type_arity(admitted.function_types[function as usize]);
     let context = Context {
@@ -48,7 +51,7 @@ pub fn transform(admitted: &Admitted<'_>, exact: bool) -> Result<Vec<u8>, Refusa
     let mut block_types = BlockTypes {
         known: HashMap::new(),
         added: Vec::new(),
-        next: admitted.type_arities.len() as u32,
+        next: admitted.types.len() as u32,
     };
     let mut code = CodeSection::new();
     for (defined, (to_validate, body)) in admitted.functions.iter().enumerate() {

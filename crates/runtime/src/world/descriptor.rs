@@ -105,6 +105,19 @@ struct Stat {
 }
 
 impl World {
+    /// Works out anew how many descriptors each node has.
+    pub(super) fn count_opens(&mut self) {
+        for node in self.tree.nodes.values_mut() {
+            node.opens = 0;
+        }
+        for inode in self.descriptors.0.values().filter_map(Descriptor::inode) {
+            if let Some(node) = self.tree.nodes.get_mut(&inode) {
+                node.opens += 1;
+            }
+        }
+    }
+
+    /// What a descriptor leaves when it is gone.
     pub(super) fn release(&mut self, descriptor: Descriptor) {
         if let Some(inode) = descriptor.inode()
             && let Some(node) = self.tree.nodes.get_mut(&inode)

@@ -169,7 +169,7 @@ impl World {
         }
         let start = process::nanoseconds(config.clock_start_ms);
         let tree = Tree::new(&config.inputs, start, config.output_max_bytes)?;
-        Ok(World {
+        let mut world = World {
             config,
             stdout: Vec::new(),
             stderr: Vec::new(),
@@ -179,7 +179,9 @@ impl World {
             random_position: 0,
             fuel: 0,
             bytes: 0,
-        })
+        };
+        world.count_opens();
+        Ok(world)
     }
 
     /// A call of the guest. `args` are the parameters in order, 32-bit ones in the low half;

@@ -139,7 +139,8 @@ impl World {
         if world.tree.used > world.tree.max {
             return Err(damaged("its files are over the limit"));
         }
-        world.descriptors = restore_descriptors(&mut world.tree, &parsed.descriptors)?;
+        world.descriptors = restore_descriptors(&world.tree, &parsed.descriptors)?;
+        world.count_opens();
         check_unlinked(&world.tree)?;
         world.slept_ns = parsed.slept_ns;
         world.random_position = parsed.random_position;
@@ -210,7 +211,7 @@ fn restore_nodes(
 }
 
 fn restore_descriptors(
-    tree: &mut Tree,
+    tree: &Tree,
     saved: &[(u32, Descriptor)],
 ) -> Result<Descriptors, WorldError> {
     if saved.len() > DESCRIPTORS_MAX {
@@ -229,8 +230,7 @@ fn restore_descriptors(
             (_, inode) => {
                 let inode = inode.unwrap_or(NOWHERE);
                 let read_only = tree.is_read_only(inode);
-                let node = tree.nodes.get_mut(&inode).ok_or(damaged("an open file is missing"))?;
-                node.opens += 1;
+                let node = tree.nodes.get(&inode).ok_or(damaged("an open file is missing"))?;
                 match node.kind {
                     Kind::Directory(_) => rights::DIRECTORY,
                     _ if read_only => rights::FILE & !rights::MODIFY,

@@ -103,8 +103,11 @@ impl Tree {
         for (inode, name) in [(IN, "in"), (OUT, "out"), (TMP, "tmp")] {
             tree.attach(inode, Node::new(ROOT, name, now, directory()));
         }
+        // By parts, so that in each directory the order of inodes is that of names.
+        let mut inputs: Vec<_> = inputs.iter().collect();
+        inputs.sort_by(|(a, _), (b, _)| a.split('/').cmp(b.split('/')));
         for (path, content) in inputs {
-            let refused = |why| WorldError::InputPath { path: path.clone(), why };
+            let refused = |why| WorldError::InputPath { path: path.to_owned(), why };
             let mut parent = IN;
             let mut names = path.split('/').peekable();
             let mut depth = 1;
