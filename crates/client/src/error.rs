@@ -1,0 +1,65 @@
+//! What can go wrong between a client and an exchange.
+
+use base::Digest;
+
+/// A request was not answered, or answered by a refusal.
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    /// The URL is not one.
+    #[error("`{url}` is not the URL of an exchange: {problem}")]
+    Url {
+        /// What was given.
+        url: String,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// No answer. Whether the request was carried out is unknown: ask again.
+    #[error("the exchange at {url} can't be reached")]
+    Unreachable {
+        /// The URL.
+        url: String,
+        /// Why.
+        #[source]
+        source: reqwest::Error,
+    },
+    /// The exchange refused.
+    #[error("{message} ({code})")]
+    Refused {
+        /// HTTP status.
+        status: u16,
+        /// Stable code.
+        code: String,
+        /// In words, with what to do.
+        message: String,
+    },
+    /// What answers there doesn't speak as an exchange does.
+    #[error("what answers at {url} is not an exchange that this program understands: {problem}")]
+    NotAnExchange {
+        /// The URL.
+        url: String,
+        /// What was unexpected.
+        problem: String,
+    },
+    /// A blob does not have its address.
+    #[error("blob {0} arrived altered")]
+    Altered(Digest),
+}
+
+impl ClientError {
+    /// Whether asking again may help: no answer, or a failure on the exchange's side.
+    pub fn is_transient(&self) -> bool {
+        match self {
+            ClientError::Unreachable { .. } | ClientError::Altered(_) => true,
+            ClientError::Refused { status, .. } => *status >= 500 || *status == 429,
+            ClientError::Url { .. } | ClientError::NotAnExchange { .. } => false,
+        }
+    }
+
+    /// The exchange's stable code, if it refused.
+    pub fn code(&self) -> Option<&str> {
+        match self {
+            ClientError::Refused { code, .. } => Some(code),
+            _ => None,
+        }
+    }
+}

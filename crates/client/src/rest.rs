@@ -1,0 +1,222 @@
+//! One method per route of `wire`'s table.
+
+use std::time::Duration;
+
+use base::{JobId, MachineId, OrderId};
+use reqwest::{Method, RequestBuilder, Response};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use wire::{
+    AccountCreated, BookView, ErrorBody, ExchangeInfo, InstrumentView, Invoice, JobView, JoinCode,
+    LeaseView, LedgerAudit, MachineView, NewAccount, NewDeposit, NewJob, OrderView, TopUp,
+    TradeView, TransferView, Wallet,
+};
+
+use crate::ClientError;
+
+/// Longer than the exchange's long poll.
+const ANSWER_MAX: Duration = Duration::from_secs(60);
+
+/// A connection to one exchange as one account (or as its operator).
+#[derive(Debug, Clone)]
+pub struct Client {
+    http: reqwest::Client,
+    url: String,
+    token: String,
+}
+
+impl Client {
+    /// A client for the exchange at `url`. Nothing is sent yet.
+    pub fn new(url: &str, token: &str) -> Result<Self, ClientError> {
+        let refuse = |problem: &str| ClientError::Url { url: url.to_owned(), problem: problem.into() };
+        let parsed = reqwest::Url::parse(url).map_err(|error| refuse(&error.to_string()))?;
+        match parsed.scheme() {
+            "http" => {}
+            "https" => return Err(refuse("this version speaks http only")),
+            _ => return Err(refuse("it does not begin with http://")),
+        }
+        let http = reqwest::Client::builder()
+            .connect_timeout(Duration::from_secs(10))
+            .read_timeout(ANSWER_MAX)
+            .build()
+            .map_err(|source| ClientError::Unreachable { url: url.to_owned(), source })?;
+        Ok(Client {
+            http,
+            url: url.trim_end_matches('/').to_owned(),
+            token: token.trim().to_owned(),
+        })
+    }
+
+    /// Where the exchange is.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// Who the exchange is and how far its journal is.
+    pub async fn exchange(&self) -> Result<ExchangeInfo, ClientError> {
+        self.get("/v1/exchange").await
+    }
+
+    /// Opens an account; needs the operator's token.
+    pub async fn open_account(&self, name: &str) -> Result<AccountCreated, ClientError> {
+        self.post("/v1/accounts", &NewAccount { name: name.to_owned() }).await
+    }
+
+    /// Brings money in; needs the operator's token.
+    pub async fn deposit(&self, deposit: &NewDeposit) -> Result<Wallet, ClientError> {
+        self.post("/v1/deposits", deposit).await
+    }
+
+    /// The account's money.
+    pub async fn wallet(&self) -> Result<Wallet, ClientError> {
+        self.get("/v1/wallet").await
+    }
+
+    /// The account's transfers, newest first.
+    pub async fn transfers(&self) -> Result<Vec<TransferView>, ClientError> {
+        self.get("/v1/transfers").await
+    }
+
+    /// A one-time code for a new machine.
+    pub async fn join_code(&self) -> Result<JoinCode, ClientError> {
+        self.json(self.request(Method::POST, "/v1/join-codes")).await
+    }
+
+    /// The account's machines.
+    pub async fn machines(&self) -> Result<Vec<MachineView>, ClientError> {
+        self.get("/v1/machines").await
+    }
+
+    /// One machine.
+    pub async fn machine(&self, machine: MachineId) -> Result<MachineView, ClientError> {
+        self.get(&format!("/v1/machines/{machine}")).await
+    }
+
+    /// Removes a machine for good.
+    pub async fn retire_machine(&self, machine: MachineId) -> Result<MachineView, ClientError> {
+        self.json(self.request(Method::DELETE, &format!("/v1/machines/{machine}"))).await
+    }
+
+    /// Submits a job. The same job twice is one job.
+    pub async fn submit(&self, job: &NewJob) -> Result<JobView, ClientError> {
+        self.post("/v1/jobs", job).await
+    }
+
+    /// The account's jobs, newest first.
+    pub async fn jobs(&self) -> Result<Vec<JobView>, ClientError> {
+        self.get("/v1/jobs").await
+    }
+
+    /// A job as it is now.
+    pub async fn job(&self, job: JobId) -> Result<JobView, ClientError> {
+        self.get(&format!("/v1/jobs/{job}")).await
+    }
+
+    /// A job when it is newer than `version`, or after a while as it is.
+    pub async fn job_after(&self, job: JobId, version: u64) -> Result<JobView, ClientError> {
+        self.get(&format!("/v1/jobs/{job}?after={version}")).await
+    }
+
+    /// Stops a job.
+    pub async fn cancel_job(&self, job: JobId) -> Result<JobView, ClientError> {
+        self.json(self.request(Method::POST, &format!("/v1/jobs/{job}/cancel"))).await
+    }
+
+    /// More money for a job.
+    pub async fn top_up(&self, job: JobId, top_up: &TopUp) -> Result<JobView, ClientError> {
+        self.post(&format!("/v1/jobs/{job}/top-up"), top_up).await
+    }
+
+    /// What a job cost.
+    pub async fn invoice(&self, job: JobId) -> Result<Invoice, ClientError> {
+        self.get(&format!("/v1/jobs/{job}/invoice")).await
+    }
+
+    /// The account's orders.
+    pub async fn orders(&self) -> Result<Vec<OrderView>, ClientError> {
+        self.get("/v1/orders").await
+    }
+
+    /// One order.
+    pub async fn order(&self, order: OrderId) -> Result<OrderView, ClientError> {
+        self.get(&format!("/v1/orders/{order}")).await
+    }
+
+    /// Withdraws an order.
+    pub async fn cancel_order(&self, order: OrderId) -> Result<OrderView, ClientError> {
+        self.json(self.request(Method::DELETE, &format!("/v1/orders/{order}"))).await
+    }
+
+    /// What is traded.
+    pub async fn instruments(&self) -> Result<Vec<InstrumentView>, ClientError> {
+        self.get("/v1/instruments").await
+    }
+
+    /// An instrument's book.
+    pub async fn book(&self, instrument: &str) -> Result<BookView, ClientError> {
+        self.get(&format!("/v1/instruments/{instrument}/book")).await
+    }
+
+    /// An instrument's last fills.
+    pub async fn trades(&self, instrument: &str) -> Result<Vec<TradeView>, ClientError> {
+        self.get(&format!("/v1/instruments/{instrument}/trades")).await
+    }
+
+    /// The account's leases, bought and sold.
+    pub async fn leases(&self) -> Result<Vec<LeaseView>, ClientError> {
+        self.get("/v1/leases").await
+    }
+
+    /// The proof that no money was made or lost; needs the operator's token.
+    pub async fn audit(&self) -> Result<LedgerAudit, ClientError> {
+        self.get("/v1/audit").await
+    }
+
+    pub(crate) fn request(&self, method: Method, path: &str) -> RequestBuilder {
+        let request = self.http.request(method, format!("{}{path}", self.url));
+        if self.token.is_empty() { request } else { request.bearer_auth(&self.token) }
+    }
+
+    async fn get<A: DeserializeOwned>(&self, path: &str) -> Result<A, ClientError> {
+        self.json(self.request(Method::GET, path)).await
+    }
+
+    pub(crate) async fn post<B: Serialize, A: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: &B,
+    ) -> Result<A, ClientError> {
+        self.json(self.request(Method::POST, path).json(body)).await
+    }
+
+    async fn json<A: DeserializeOwned>(&self, request: RequestBuilder) -> Result<A, ClientError> {
+        let bytes = self.answer(request).await?.bytes().await.map_err(|e| self.unreachable(e))?;
+        serde_json::from_slice(&bytes).map_err(|error| ClientError::NotAnExchange {
+            url: self.url.clone(),
+            problem: error.to_string(),
+        })
+    }
+
+    /// Sends, and turns everything but success into an error.
+    pub(crate) async fn answer(&self, request: RequestBuilder) -> Result<Response, ClientError> {
+        let response = request.send().await.map_err(|source| self.unreachable(source))?;
+        let status = response.status();
+        if status.is_success() {
+            return Ok(response);
+        }
+        let bytes = response.bytes().await.map_err(|source| self.unreachable(source))?;
+        match serde_json::from_slice::<ErrorBody>(&bytes) {
+            Ok(ErrorBody { code, message }) => {
+                Err(ClientError::Refused { status: status.as_u16(), code, message })
+            }
+            Err(_) => Err(ClientError::NotAnExchange {
+                url: self.url.clone(),
+                problem: format!("it answered {status} without an error of an exchange"),
+            }),
+        }
+    }
+
+    pub(crate) fn unreachable(&self, source: reqwest::Error) -> ClientError {
+        ClientError::Unreachable { url: self.url.clone(), source }
+    }
+}

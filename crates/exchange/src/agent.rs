@@ -1,0 +1,310 @@
+//! The WebSocket of one agent: who it is, and then messages to and fro.
+//!
+//! One task reads, one writes. What an agent asks is decided one at a time, so that an agent
+//! can't crowd the sequencer; what it is told waits in a bounded queue, so that it can't hold
+//! it up. Either end of the connection takes the other with it.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use axum::extract::State;
+use axum::extract::ws::rejection::WebSocketUpgradeRejection;
+use axum::extract::ws::{Message, WebSocket, WebSocketUpgrade};
+use axum::response::Response;
+use base::{AccountId, Digest, MachineId};
+use clearing::Command;
+use futures_util::stream::{SplitSink, SplitStream};
+use futures_util::{SinkExt, StreamExt};
+use tokio::sync::{mpsc, oneshot};
+use wire::{OfferTerms, SignedReceipt, ToAgent, ToExchange};
+
+use crate::app::App;
+use crate::config::limits;
+use crate::error::ApiError;
+use crate::presence::Link;
+use crate::receipts;
+use crate::secrets;
+use crate::sequencer::{About, Failure, Request};
+
+const TIMEOUT: Duration = Duration::from_secs(limits::AGENT_TIMEOUT_S);
+
+/// `GET /v1/agent`
+pub(crate) async fn connect(
+    State(app): State<Arc<App>>,
+    upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
+) -> Result<Response, ApiError> {
+    let upgrade =
+        upgrade.map_err(|rejection| ApiError::WebSocketExpected(rejection.body_text()))?;
+    Ok(upgrade
+        .max_message_size(limits::AGENT_MESSAGE_BYTES)
+        .max_frame_size(limits::AGENT_MESSAGE_BYTES)
+        .on_upgrade(move |socket| serve(app, socket)))
+}
+
+/// A machine that proved its key.
+struct Known {
+    machine: MachineId,
+    owner: AccountId,
+    public_key: [u8; 32],
+}
+
+/// Why a connection ends before it began.
+#[derive(Debug, thiserror::Error)]
+enum Refusal {
+    #[error("the agent went away")]
+    Gone,
+    #[error("the first message must be a Hello: {0}")]
+    NotHello(String),
+    #[error("the agent speaks protocol {agent}, this exchange {exchange}: update the older one")]
+    Protocol { agent: u32, exchange: u32 },
+    #[error("{0} is not enrolled here: enrol it with a join code")]
+    UnknownMachine(MachineId),
+    #[error("{0} was retired by its owner: enrol again with a new key")]
+    Retired(MachineId),
+    #[error("{0}: use the key that the machine enrolled with")]
+    Signature(#[from] wire::SignatureError),
+    #[error("{0}")]
+    Failure(#[from] Failure),
+    #[error("no random numbers: {0}")]
+    Random(#[from] getrandom::Error),
+}
+
+impl Refusal {
+    fn code(&self) -> &str {
+        match self {
+            Refusal::Gone => "gone",
+            Refusal::NotHello(_) => "hello_expected",
+            Refusal::Protocol { .. } => "protocol_unsupported",
+            Refusal::UnknownMachine(_) => "unknown_machine",
+            Refusal::Retired(_) => "machine_retired",
+            Refusal::Signature(_) => "bad_signature",
+            Refusal::Failure(failure) => failure.code(),
+            Refusal::Random(_) => "internal",
+        }
+    }
+}
+
+async fn serve(app: Arc<App>, socket: WebSocket) {
+    let (mut sink, mut stream) = socket.split();
+    let known = match greet(&app, &mut sink, &mut stream).await {
+        Ok(known) => known,
+        Err(refusal) => {
+            tracing::info!(%refusal, "agent refused");
+            let (code, message) = (refusal.code().to_owned(), refusal.to_string());
+            send(&mut sink, &ToAgent::Refused { code, message }).await;
+            close(sink).await;
+            return;
+        }
+    };
+    let machine = known.machine;
+    let connection = app.connections.fetch_add(1, Ordering::Relaxed);
+    let (sender, mut outgoing) = mpsc::channel(limits::AGENT_QUEUE);
+    // Answers that need no decision; the sequencer's link is the sequencer's alone, since its
+    // end must be the end of the connection.
+    let (direct, mut answers) = mpsc::channel::<ToAgent>(1);
+    let writer = tokio::spawn(async move {
+        loop {
+            let message = tokio::select! {
+                message = outgoing.recv() => message,
+                Some(message) = answers.recv() => Some(message),
+            };
+            let Some(message) = message else { break };
+            if !send(&mut sink, &message).await {
+                break;
+            }
+        }
+        close(sink).await;
+    });
+    tracing::info!(%machine, connection, "agent connected");
+    let link = Link { connection, sender };
+    if app.sequencer.send(Request::Connect { machine, link }).await.is_ok() {
+        let agent = Agent { app: &app, known, connection, direct };
+        tokio::select! {
+            () = agent.listen(&mut stream) => {}
+            _ = agent.direct.closed() => {}
+        }
+        drop(agent);
+        // If this fails, the exchange stops, and nobody needs to know.
+        let _ = app.sequencer.send(Request::Disconnect { machine, connection }).await;
+    }
+    tracing::info!(%machine, connection, "agent disconnected");
+    // Its queue ends when the sequencer drops the link.
+    let _ = writer.await;
+}
+
+/// Challenge, Hello, and the offer if it changed.
+async fn greet(
+    app: &Arc<App>,
+    sink: &mut SplitSink<WebSocket, Message>,
+    stream: &mut SplitStream<WebSocket>,
+) -> Result<Known, Refusal> {
+    let nonce = Digest(secrets::random()?);
+    let (protocol, exchange) = (wire::PROTOCOL_VERSION, app.exchange);
+    if !send(sink, &ToAgent::Challenge { protocol, exchange, nonce }).await {
+        return Err(Refusal::Gone);
+    }
+    let text = tokio::time::timeout(TIMEOUT, next_text(stream))
+        .await
+        .ok()
+        .flatten()
+        .ok_or(Refusal::Gone)?;
+    let hello =
+        serde_json::from_str(&text).map_err(|error| Refusal::NotHello(error.to_string()))?;
+    let ToExchange::Hello { protocol, machine, signature, offer } = hello else {
+        return Err(Refusal::NotHello("another message came".to_owned()));
+    };
+    if protocol != wire::PROTOCOL_VERSION {
+        return Err(Refusal::Protocol { agent: protocol, exchange: wire::PROTOCOL_VERSION });
+    }
+    let found = app.sequencer.read(move |core| core.state.machine(machine).cloned()).await?;
+    let found = found.ok_or(Refusal::UnknownMachine(machine))?;
+    if found.retired {
+        return Err(Refusal::Retired(machine));
+    }
+    let bytes = wire::challenge_bytes(exchange, machine, &nonce);
+    wire::verify_signature(&found.public_key, &bytes, &signature)?;
+    let OfferTerms { name: _, slots, memory_mib_per_slot, transforms, agent_version } = offer;
+    tracing::debug!(%machine, agent_version, slots, "hello");
+    if (slots, memory_mib_per_slot, &transforms)
+        != (found.slots, found.memory_mib_per_slot, &found.transforms)
+    {
+        let command = Command::SetOffer { machine, slots, memory_mib_per_slot, transforms };
+        app.sequencer.command(command).await?;
+    }
+    Ok(Known { machine, owner: found.owner, public_key: found.public_key })
+}
+
+/// One connected agent.
+struct Agent<'a> {
+    app: &'a Arc<App>,
+    known: Known,
+    connection: u64,
+    direct: mpsc::Sender<ToAgent>,
+}
+
+impl Agent<'_> {
+    async fn listen(&self, stream: &mut SplitStream<WebSocket>) {
+        while let Some(text) = next_text(stream).await {
+            let going_on = match serde_json::from_str(&text) {
+                Ok(message) => self.hear(message).await,
+                // A newer agent may say things that are unknown here.
+                Err(error) => {
+                    let message = format!("the message can't be read: {error}");
+                    self.refuse("invalid_message", message).await
+                }
+            };
+            if !going_on {
+                break;
+            }
+        }
+    }
+
+    /// False when there is nobody to go on for.
+    async fn hear(&self, message: ToExchange) -> bool {
+        let machine = self.known.machine;
+        match message {
+            ToExchange::Hello { .. } => {
+                self.refuse("hello_again", "one Hello is enough".to_owned()).await
+            }
+            ToExchange::Heartbeat { progress } => {
+                let connection = self.connection;
+                let request = Request::Heartbeat { machine, connection, progress };
+                self.app.sequencer.send(request).await.is_ok()
+            }
+            ToExchange::PlaceAsk {
+                client_order_id,
+                instrument,
+                quantity,
+                price_nanocredits_per_tfuel,
+            } => {
+                let about = About::Ask { client_order_id: client_order_id.clone() };
+                let command = Command::PlaceAsk {
+                    machine,
+                    client_order_id,
+                    instrument,
+                    quantity,
+                    price_nanocredits_per_tfuel,
+                };
+                self.command(command, about).await
+            }
+            ToExchange::CancelAsk { order } => {
+                let command = Command::CancelOrder { account: self.known.owner, order };
+                self.command(command, About::Cancel { order }).await
+            }
+            ToExchange::CloseLease { lease, reason } => {
+                self.command(Command::CloseLease { machine, lease, reason }, About::Close).await
+            }
+            ToExchange::Receipt(signed) => self.receipt(signed).await,
+        }
+    }
+
+    async fn receipt(&self, signed: SignedReceipt) -> bool {
+        let (attempt, sequence) = (signed.receipt.attempt, signed.receipt.sequence);
+        let (blobs, exchange) = (Arc::clone(&self.app.blobs), self.app.exchange);
+        let Known { machine, public_key, .. } = self.known;
+        let checked = tokio::task::spawn_blocking(move || {
+            receipts::check(blobs.as_ref(), exchange, machine, &public_key, signed)
+        });
+        match checked.await {
+            Ok(Ok(command)) => self.command(command, About::Receipt { attempt, sequence }).await,
+            Ok(Err(flaw)) => {
+                tracing::warn!(%machine, %attempt, sequence, error = ?flaw, "receipt refused");
+                let rejected = ToAgent::ReceiptRejected {
+                    attempt,
+                    sequence,
+                    code: flaw.code().to_owned(),
+                    message: flaw.to_string(),
+                    fatal: flaw.is_fatal(),
+                };
+                self.direct.send(rejected).await.is_ok()
+            }
+            Err(_) => false,
+        }
+    }
+
+    /// Waits for the decision, which the sequencer answers over the link.
+    async fn command(&self, command: Command, about: About) -> bool {
+        let (done, decided) = oneshot::channel();
+        let request = Request::Agent {
+            machine: self.known.machine,
+            connection: self.connection,
+            command,
+            about,
+            done,
+        };
+        let sent = self.app.sequencer.send(request).await.is_ok();
+        // Dropped, not sent, when it is decided.
+        let _ = decided.await;
+        sent
+    }
+
+    async fn refuse(&self, code: &str, message: String) -> bool {
+        self.direct.send(ToAgent::Refused { code: code.to_owned(), message }).await.is_ok()
+    }
+}
+
+/// The next text message; pings are answered by the library.
+async fn next_text(stream: &mut SplitStream<WebSocket>) -> Option<String> {
+    loop {
+        match stream.next().await?.ok()? {
+            Message::Text(text) => return Some(text.as_str().to_owned()),
+            // Not ours, but to be named: an empty text is no message either.
+            Message::Binary(_) => return Some(String::new()),
+            Message::Ping(_) | Message::Pong(_) => {}
+            Message::Close(_) => return None,
+        }
+    }
+}
+
+/// False when the message can't go out in time.
+async fn send(sink: &mut SplitSink<WebSocket, Message>, message: &ToAgent) -> bool {
+    let Ok(text) = serde_json::to_string(message) else { return false };
+    let sent = tokio::time::timeout(TIMEOUT, sink.send(Message::Text(text.into()))).await;
+    matches!(sent, Ok(Ok(())))
+}
+
+async fn close(mut sink: SplitSink<WebSocket, Message>) {
+    // The other end may be gone already.
+    let _ = tokio::time::timeout(TIMEOUT, sink.close()).await;
+}

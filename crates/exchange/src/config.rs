@@ -1,0 +1,82 @@
+//! What the operator decides about one exchange.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+/// How an exchange runs. [`Config::new`] gives the defaults that users meet.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Everything the exchange keeps: journal, credentials, blobs, operator token.
+    pub data: PathBuf,
+    /// Where it listens; port 0 takes a free one.
+    pub listen: SocketAddr,
+    /// How others reach it, for join strings; absent means `http://` and the bound address.
+    pub public_url: Option<String>,
+    /// How often agents are told to send a heartbeat.
+    pub heartbeat_ms: u64,
+    /// A machine silent for this long lapses.
+    pub lapse_after_ms: u64,
+    /// A machine whose connection closed lapses after this, unless it comes back: a closed
+    /// connection is surer news than silence.
+    pub reconnect_grace_ms: u64,
+    /// Largest blob.
+    pub blob_max_bytes: u64,
+    /// How long a join code works.
+    pub join_code_ttl_ms: u64,
+    /// How long `GET /v1/jobs/{id}?after=` waits for news.
+    pub long_poll_ms: u64,
+}
+
+impl Config {
+    /// Defaults for an exchange that keeps its data in `data`.
+    pub fn new(data: impl Into<PathBuf>, listen: SocketAddr) -> Self {
+        Config {
+            data: data.into(),
+            listen,
+            public_url: None,
+            heartbeat_ms: 2_000,
+            lapse_after_ms: 6_000,
+            reconnect_grace_ms: 3_000,
+            blob_max_bytes: 64 << 20,
+            join_code_ttl_ms: 60 * 60 * 1_000,
+            long_poll_ms: 20_000,
+        }
+    }
+}
+
+/// Bounds on everything that comes from outside. They are not settings: a limit that nobody
+/// meets needs no knob, and one that somebody meets is better told to us.
+pub(crate) mod limits {
+    /// JSON bodies. Blobs have a limit of their own in [`super::Config`].
+    pub const JSON_BODY_BYTES: usize = 4 << 20;
+    /// One WebSocket message.
+    pub const AGENT_MESSAGE_BYTES: usize = 1 << 20;
+    /// Messages queued for one agent; an agent that is this far behind is disconnected.
+    pub const AGENT_QUEUE: usize = 1_024;
+    /// Commands decided in one transaction.
+    pub const BATCH: usize = 256;
+    /// Requests waiting for the sequencer; more wait in their own connections.
+    pub const REQUEST_QUEUE: usize = 4_096;
+    /// Tasks of one job.
+    pub const JOB_TASKS: usize = 10_000;
+    /// A task spec, as a JSON blob.
+    pub const SPEC_BYTES: u64 = 1 << 20;
+    /// A checkpoint index or a result, as a JSON blob: 2¹⁶ leaves are 4.4 MiB.
+    pub const INDEX_BYTES: u64 = 16 << 20;
+    /// Least segment: below it, a chain record costs more than the work that it covers.
+    pub const SEGMENT_FUEL_MIN: u64 = 1 << 20;
+    /// Most pages of a 32-bit memory.
+    pub const MEMORY_PAGES: u32 = 1 << 16;
+    /// Most output of a task.
+    pub const OUTPUT_BYTES: u64 = 1 << 30;
+    /// Names of accounts, machines and jobs.
+    pub const NAME_BYTES: usize = 200;
+    /// Rows in a list.
+    pub const LIST_ROWS: u32 = 1_000;
+    /// Digests in one question for missing blobs.
+    pub const QUERY_DIGESTS: usize = 50_000;
+    /// Blobs read at once: each is in memory while it is sent.
+    pub const BLOB_READS: usize = 16;
+    /// Seconds for an agent's Hello, and for one message to go out.
+    pub const AGENT_TIMEOUT_S: u64 = 10;
+}

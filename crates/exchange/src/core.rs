@@ -1,0 +1,192 @@
+//! The state in memory as the sequencer holds it: clearing's, where the journal stands, and
+//! what is known only while the exchange runs (who is connected, how far attempts are).
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use base::{AttemptId, Digest, JobId, LeaseId, MachineId, OrderId, TaskId};
+use clearing::{Command, Context, Event, OrderLink, Rejection, State};
+use wire::AttemptProgress;
+
+use crate::config::Config;
+use crate::presence::Presence;
+use crate::store::{Entry, StoreError, StoreReader};
+
+/// Low bits of a job's public version, which count heartbeats between two events.
+const PROGRESS_BITS: u32 = 20;
+
+/// See the module.
+pub(crate) struct Core {
+    /// Clearing's state.
+    pub state: State,
+    /// Sequence of the last journal entry in it.
+    pub sequence: u64,
+    /// Time of that entry: the next is not earlier.
+    pub last_ms: i64,
+    /// What agents are told to send heartbeats by.
+    pub heartbeat_ms: u64,
+    /// Who is connected.
+    pub presence: Presence,
+    /// Fuel of live attempts by their last heartbeat.
+    progress: BTreeMap<AttemptId, u64>,
+    /// Heartbeats that brought news, per job that is not over.
+    heartbeats: BTreeMap<JobId, u64>,
+    digest: Option<(u64, Digest)>,
+}
+
+impl Core {
+    /// Nothing has happened yet.
+    pub fn new(config: &Config) -> Self {
+        Core {
+            state: State::default(),
+            sequence: 0,
+            last_ms: 0,
+            heartbeat_ms: config.heartbeat_ms,
+            presence: Presence::new(
+                Duration::from_millis(config.lapse_after_ms),
+                Duration::from_millis(config.reconnect_grace_ms),
+            ),
+            progress: BTreeMap::new(),
+            heartbeats: BTreeMap::new(),
+            digest: None,
+        }
+    }
+
+    /// Replaces the state by a fold of the journal's events.
+    pub fn rebuild(&mut self, reader: &mut dyn StoreReader) -> Result<(), StoreError> {
+        let (state, sequence, last_ms) = fold(reader, u64::MAX)?;
+        (self.state, self.sequence, self.last_ms) = (state, sequence, last_ms);
+        self.digest = None;
+        Ok(())
+    }
+
+    /// Decides a command and folds its events. A rejection leaves the state as it was.
+    pub fn decide(&mut self, context: Context, command: &Command) -> Result<Vec<Event>, Rejection> {
+        clearing::apply(&mut self.state, context, command)
+    }
+
+    /// Notes an entry whose events are folded already.
+    pub fn decided(&mut self, entry: &Entry) {
+        self.sequence = entry.sequence;
+        self.last_ms = entry.now_ms;
+        for event in &entry.events {
+            match event {
+                Event::AttemptEnded { attempt, .. } => {
+                    self.progress.remove(attempt);
+                }
+                Event::JobDone { job, .. } | Event::JobCancelled { job, .. } => {
+                    self.heartbeats.remove(job);
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// Digest of the state. Reads the whole of it, once per entry at most.
+    pub fn digest(&mut self) -> Digest {
+        match self.digest {
+            Some((sequence, digest)) if sequence == self.sequence => digest,
+            _ => {
+                let digest = self.state.digest();
+                self.digest = Some((self.sequence, digest));
+                digest
+            }
+        }
+    }
+
+    /// Machines that have leases or asks to lose by staying away.
+    pub fn machines_at_stake(&self) -> Vec<MachineId> {
+        self.state
+            .machines()
+            .filter(|machine| {
+                !machine.open_leases.is_empty()
+                    || self.state.machine_asks(machine.machine).next().is_some()
+            })
+            .map(|machine| machine.machine)
+            .collect()
+    }
+
+    /// A job's version for `?after=`: grows with each event and with each heartbeat in between.
+    /// After a restart the heartbeats count from 0 again, which delays a waiting client by one
+    /// long poll at most.
+    pub fn version(&self, job: JobId) -> u64 {
+        let events = self.state.job(job).map_or(0, |job| job.version);
+        let heartbeats = self.heartbeats.get(&job).copied().unwrap_or(0);
+        (events << PROGRESS_BITS) + heartbeats.min((1 << PROGRESS_BITS) - 1)
+    }
+
+    /// Fuel of an attempt by its last heartbeat.
+    pub fn progress(&self, attempt: AttemptId) -> Option<u64> {
+        self.progress.get(&attempt).copied()
+    }
+
+    /// Notes a heartbeat; the jobs for which it is news. A machine's word about attempts that
+    /// are not its own or not live is passed over.
+    pub fn progressed(
+        &mut self,
+        machine: MachineId,
+        progress: &[AttemptProgress],
+    ) -> BTreeSet<JobId> {
+        let mut jobs = BTreeSet::new();
+        for AttemptProgress { attempt, fuel } in progress {
+            let Some(live) = self.state.attempt_to_run(*attempt) else { continue };
+            if live.machine == machine && self.progress.insert(*attempt, *fuel) != Some(*fuel) {
+                jobs.insert(live.job);
+            }
+        }
+        for job in &jobs {
+            *self.heartbeats.entry(*job).or_insert(0) += 1;
+        }
+        jobs
+    }
+
+    /// The jobs that events concern.
+    pub fn jobs_of(&self, events: &[Event]) -> BTreeSet<JobId> {
+        events.iter().filter_map(|event| self.job_of(event)).collect()
+    }
+
+    fn job_of(&self, event: &Event) -> Option<JobId> {
+        let of_order = |order: &OrderId| match self.state.order(*order)?.link {
+            OrderLink::Bid { job } => Some(*job),
+            OrderLink::Ask { .. } => None,
+        };
+        let of_task = |task: &TaskId| Some(self.state.task(*task)?.job);
+        let of_lease = |lease: &LeaseId| Some(self.state.lease(*lease)?.job);
+        match event {
+            Event::JobSubmitted { job, .. }
+            | Event::JobToppedUp { job, .. }
+            | Event::JobExhausted { job, .. }
+            | Event::JobResumed { job, .. }
+            | Event::JobDone { job, .. }
+            | Event::JobCancelled { job, .. }
+            | Event::BidPlaced { job, .. }
+            | Event::LeaseOpened { job, .. } => Some(*job),
+            Event::LeaseClosed { lease, .. } => of_lease(lease),
+            Event::AttemptStarted { task, .. }
+            | Event::TaskDone { task, .. }
+            | Event::TaskRefused { task, .. } => of_task(task),
+            Event::ReceiptAccepted { attempt, .. } | Event::AttemptEnded { attempt, .. } => {
+                of_task(&self.state.attempt(*attempt)?.task)
+            }
+            Event::Filled { bid, .. } => of_order(bid),
+            Event::OrderReduced { order, .. } => of_order(order),
+            _ => None,
+        }
+    }
+}
+
+/// The state up to and with journal entry `through`, that entry's sequence and its time.
+pub(crate) fn fold(
+    reader: &mut dyn StoreReader,
+    through: u64,
+) -> Result<(State, u64, i64), StoreError> {
+    let mut state = State::default();
+    let (mut sequence, mut last_ms) = (0, 0);
+    reader.entries(through, &mut |entry| {
+        for event in &entry.events {
+            state.evolve(event);
+        }
+        (sequence, last_ms) = (entry.sequence, entry.now_ms);
+    })?;
+    Ok((state, sequence, last_ms))
+}

@@ -1,0 +1,120 @@
+//! Blobs over HTTP.
+
+use axum::Json;
+use axum::body::{Body, Bytes};
+use axum::extract::{Request, State};
+use axum::response::Response;
+use base::Digest;
+use futures_util::{StreamExt, stream};
+use wire::{BlobQuery, BlobStored};
+
+use super::{Answer, BlobUser, Id, JsonBody, Shared, octets};
+use crate::config::limits;
+use crate::error::ApiError;
+
+/// Upload bytes gathered before a thread is bothered with them; also what is handed to the
+/// connection at a time on the way down.
+const PIECE_BYTES: usize = 256 << 10;
+
+/// `POST /v1/blobs`
+pub(super) async fn store(_: BlobUser, State(app): Shared, request: Request) -> Answer<BlobStored> {
+    let max = app.config.blob_max_bytes;
+    let announced = request
+        .headers()
+        .get(axum::http::header::CONTENT_LENGTH)
+        .and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
+    if announced.is_some_and(|bytes| bytes > max) {
+        return Err(ApiError::BlobTooLarge { max });
+    }
+    let mut body = request.into_body().into_data_stream();
+    let mut writer = app.with_blobs(|blobs| blobs.begin()).await?;
+    let (mut piece, mut total) = (Vec::new(), 0);
+    loop {
+        let next = body.next().await.transpose().map_err(|_| ApiError::BrokenBody)?;
+        let ended = next.is_none();
+        if let Some(bytes) = next {
+            total += bytes.len() as u64;
+            if total > max {
+                return Err(ApiError::BlobTooLarge { max });
+            }
+            piece.extend_from_slice(&bytes);
+        }
+        if ended {
+            let (digest, bytes) = app
+                .with_blobs(move |_| {
+                    writer.write(&piece)?;
+                    writer.finish()
+                })
+                .await?;
+            return Ok(Json(BlobStored { digest, bytes }));
+        }
+        if piece.len() >= PIECE_BYTES {
+            (writer, piece) = app
+                .with_blobs(move |_| {
+                    writer.write(&piece)?;
+                    piece.clear();
+                    Ok((writer, piece))
+                })
+                .await?;
+        }
+    }
+}
+
+/// `GET /v1/blobs/{digest}`
+pub(super) async fn fetch(
+    _: BlobUser,
+    State(app): Shared,
+    Id(digest): Id<Digest>,
+) -> Result<Response, ApiError> {
+    // Held until the last piece is sent: this bounds the memory that downloads take.
+    let permit = app.blob_reads.clone().acquire_owned().await.map_err(|_| ApiError::Internal)?;
+    let bytes = app.with_blobs(move |blobs| blobs.get(&digest)).await?;
+    let bytes = Bytes::from(bytes.ok_or_else(|| unknown(digest))?);
+    let length = bytes.len() as u64;
+    let pieces = stream::unfold((bytes, permit), async |(mut rest, permit)| {
+        if rest.is_empty() {
+            return None;
+        }
+        let piece = rest.split_to(rest.len().min(PIECE_BYTES));
+        Some((Ok::<_, std::convert::Infallible>(piece), (rest, permit)))
+    });
+    Ok(octets(Body::from_stream(pieces), length))
+}
+
+/// `HEAD /v1/blobs/{digest}`
+pub(super) async fn length(
+    _: BlobUser,
+    State(app): Shared,
+    Id(digest): Id<Digest>,
+) -> Result<Response, ApiError> {
+    let length = app.with_blobs(move |blobs| blobs.length(&digest)).await?;
+    Ok(octets(Body::empty(), length.ok_or_else(|| unknown(digest))?))
+}
+
+/// `POST /v1/blobs/missing`
+pub(super) async fn missing(
+    _: BlobUser,
+    State(app): Shared,
+    JsonBody(query): JsonBody<BlobQuery>,
+) -> Answer<BlobQuery> {
+    if query.digests.len() > limits::QUERY_DIGESTS {
+        let message = format!("digests: more than {}; ask in parts", limits::QUERY_DIGESTS);
+        return Err(ApiError::InvalidJson(message));
+    }
+    let digests = app
+        .with_blobs(move |blobs| {
+            let mut lacking = Vec::new();
+            for digest in query.digests {
+                if !blobs.contains(&digest)? {
+                    lacking.push(digest);
+                }
+            }
+            Ok(lacking)
+        })
+        .await?;
+    Ok(Json(BlobQuery { digests }))
+}
+
+fn unknown(digest: Digest) -> ApiError {
+    ApiError::NotFound { what: "blob", id: digest.to_string() }
+}

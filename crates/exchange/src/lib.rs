@@ -1,0 +1,155 @@
+//! The exchange: where computing is traded, work is handed out and everyone is paid.
+//!
+//! The edge around [`clearing`], which decides everything. Here is what touches the world: the
+//! journal (SQLite), blobs (files), HTTP for clients and a WebSocket per agent.
+//!
+//! ```text
+//!  HTTP handlers ─┐ commands, reads        ┌─ store: journal + projections + credentials,
+//!  agent sockets ─┼──────▶ sequencer ──────┤  one transaction per round, then
+//!  timers ────────┘ (one thread, owns the  └─ answers, messages to agents, wake-ups
+//!                    clearing state)
+//!  HTTP handlers ─▶ blobs (content-addressed files) · store readers (lists, audit)
+//! ```
+//!
+//! Invariants:
+//! - Nothing (answer, message, read) is seen before its commit.
+//! - Memory is a fold of the journal's events, at any time: `GET /v1/audit` proves it.
+//! - The sequencer waits for nobody: a slow agent is disconnected, a slow client waits alone.
+//! - Hostile code is never run here, and module bytes are never parsed beyond their header.
+//! - Secrets are kept as digests, outside of the journal.
+
+mod agent;
+mod app;
+mod blobs;
+mod config;
+mod core;
+mod error;
+mod http;
+mod outbox;
+mod presence;
+mod receipts;
+mod secrets;
+mod sequencer;
+mod spec;
+mod store;
+mod views;
+
+use std::fs;
+use std::future::Future;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use base::ExchangeId;
+use tokio::net::TcpListener;
+use tokio::sync::{Semaphore, watch};
+
+pub use blobs::{BlobError, BlobStore, BlobWriter, DiskBlobs};
+pub use config::Config;
+pub use error::ExchangeError;
+pub use store::{
+    CredentialChange, Entry, JoinCodeState, NewReader, Principal, SqliteStore, Store, StoreError,
+    StoreReader,
+};
+
+/// Name of the operator's token in the data directory.
+pub const OPERATOR_TOKEN_FILE: &str = "operator.token";
+
+/// How long open requests may take to end when the exchange shuts down.
+const SHUTDOWN_GRACE: Duration = Duration::from_secs(5);
+
+/// Runs an exchange until `shutdown` resolves. `on_ready` hears the bound address once requests
+/// are served; the operator's token is then in [`OPERATOR_TOKEN_FILE`].
+pub async fn run(
+    config: Config,
+    shutdown: impl Future<Output = ()> + Send + 'static,
+    on_ready: impl FnOnce(SocketAddr),
+) -> Result<(), ExchangeError> {
+    let data = config.data.clone();
+    fs::create_dir_all(&data).map_err(at(&data))?;
+    let _lock = lock(&data)?;
+    let operator_token = secrets::operator_token(&data.join(OPERATOR_TOKEN_FILE))?;
+    let fresh = secrets::random().map(u128::from_be_bytes).map_err(ExchangeError::Random)?;
+    let database = data.join("exchange.sqlite");
+    let store = SqliteStore::open(&database, ExchangeId(fresh))?;
+    let blobs: Arc<dyn BlobStore> = Arc::new(DiskBlobs::open(data.join("blobs"))?);
+    let exchange = store.exchange();
+    let new_reader = store.reader_maker();
+    let (sequencer, thread) = sequencer::start(Box::new(store), &config)?;
+
+    let listen_failed = |source| ExchangeError::Listen { address: config.listen, source };
+    let listener = TcpListener::bind(config.listen).await.map_err(listen_failed)?;
+    let address = listener.local_addr().map_err(listen_failed)?;
+    let public_url = config.public_url.clone().unwrap_or_else(|| format!("http://{address}"));
+    let (close, closing) = watch::channel(false);
+    let app = Arc::new(app::App {
+        exchange,
+        public_url: public_url.trim_end_matches('/').to_owned(),
+        operator_token: secrets::digest(&operator_token),
+        sequencer: sequencer.clone(),
+        blobs,
+        blob_reads: Arc::new(Semaphore::new(config::limits::BLOB_READS)),
+        new_reader,
+        readers: Mutex::new(Vec::new()),
+        connections: AtomicU64::new(1),
+        closing,
+        config,
+    });
+    tracing::info!(%address, %exchange, data = %data.display(), "exchange is ready");
+    on_ready(address);
+
+    let mut closed = close.subscribe();
+    let server = axum::serve(listener, http::router(app)).with_graceful_shutdown(async move {
+        // An error means that the sender is gone, which is a shutdown as well.
+        let _ = closed.wait_for(|closing| *closing).await;
+    });
+    let mut server = tokio::spawn(server.into_future());
+    let outcome = tokio::select! {
+        () = shutdown => Ok(()),
+        () = sequencer.stopped() => Err(ExchangeError::SequencerDied),
+        ended = &mut server => Err(served(ended)),
+    };
+    tracing::info!("exchange is shutting down");
+    // Nobody may listen any more, which is fine.
+    let _ = close.send(true);
+    if !server.is_finished() && tokio::time::timeout(SHUTDOWN_GRACE, &mut server).await.is_err() {
+        server.abort();
+    }
+    // An error means that it stopped already.
+    let _ = sequencer.send(sequencer::Request::Stop).await;
+    let joined = tokio::task::spawn_blocking(move || thread.join()).await;
+    match joined {
+        Ok(Ok(())) => outcome,
+        _ => Err(ExchangeError::SequencerDied),
+    }
+}
+
+fn served(ended: Result<std::io::Result<()>, tokio::task::JoinError>) -> ExchangeError {
+    ExchangeError::Serve(match ended {
+        Ok(Err(error)) => error,
+        Ok(Ok(())) => std::io::Error::other("it ended by itself"),
+        Err(error) => std::io::Error::other(error),
+    })
+}
+
+fn at(path: &Path) -> impl FnOnce(std::io::Error) -> ExchangeError + '_ {
+    move |source| ExchangeError::Data { path: path.to_owned(), source }
+}
+
+/// Two exchanges on one journal would each believe in a state of its own.
+fn lock(data: &Path) -> Result<fs::File, ExchangeError> {
+    let path = data.join("lock");
+    let file = fs::File::options()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(&path)
+        .map_err(at(&path))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(fs::TryLockError::WouldBlock) => Err(ExchangeError::InUse { path: data.to_owned() }),
+        Err(fs::TryLockError::Error(error)) => Err(at(&path)(error)),
+    }
+}

@@ -1,0 +1,457 @@
+//! The deciding thread itself: rounds, timers, and what follows a commit.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use base::{JobId, MachineId};
+use clearing::{Command, Context, Event};
+use tokio::runtime::Handle;
+use tokio::sync::{mpsc, oneshot};
+
+use super::{About, Enrol, Failure, Reply, Request, Sequencer, unix_ms};
+use crate::config::{Config, limits};
+use crate::core::Core;
+use crate::error::ExchangeError;
+use crate::outbox;
+use crate::store::{CredentialChange, Entry, JoinCodeState, Store, StoreError, StoreReader};
+
+/// Version of the rules by which this program decides. Rises when a command may come to other
+/// events than before: re-deciding old entries is a check only within one version.
+const RULES_VERSION: u32 = 1;
+
+/// Who waits for a decision.
+enum Origin {
+    Reply(Reply),
+    Agent { machine: MachineId, connection: u64, about: About, _done: oneshot::Sender<()> },
+    Lapse(MachineId),
+    Tick,
+}
+
+/// A decision of this round, to be told after the commit.
+struct Decided {
+    origin: Origin,
+    result: Result<Vec<Event>, Failure>,
+}
+
+struct Waiter {
+    after: u64,
+    news: oneshot::Sender<()>,
+}
+
+/// The thread's own things.
+struct Worker {
+    store: Box<dyn Store>,
+    reader: Box<dyn StoreReader>,
+    core: Core,
+    /// Memory could not be folded anew yet after a failed commit: nothing may be read.
+    stale: bool,
+    transaction: bool,
+    waiters: BTreeMap<JobId, Vec<Waiter>>,
+    tick_due: Instant,
+    patience: Duration,
+}
+
+/// Folds the journal and starts the thread, which runs until [`Request::Stop`].
+pub(crate) fn start(
+    store: Box<dyn Store>,
+    config: &Config,
+) -> Result<(Sequencer, std::thread::JoinHandle<()>), ExchangeError> {
+    let mut reader = store.reader_maker()()?;
+    let mut core = Core::new(config);
+    core.rebuild(reader.as_mut())?;
+    let now = Instant::now();
+    for machine in core.machines_at_stake() {
+        core.presence.expect(machine, now);
+    }
+    let shortest = config.lapse_after_ms.min(config.reconnect_grace_ms);
+    let worker = Worker {
+        store,
+        reader,
+        core,
+        stale: false,
+        transaction: false,
+        waiters: BTreeMap::new(),
+        tick_due: now,
+        patience: Duration::from_millis((shortest / 8).clamp(10, 250)),
+    };
+    let (requests, queue) = mpsc::channel(limits::REQUEST_QUEUE);
+    let runtime = Handle::current();
+    let thread = std::thread::Builder::new()
+        .name("sequencer".to_owned())
+        .spawn(move || worker.run(&runtime, queue))
+        .map_err(ExchangeError::Thread)?;
+    Ok((Sequencer { requests }, thread))
+}
+
+impl Worker {
+    fn run(mut self, runtime: &Handle, mut queue: mpsc::Receiver<Request>) {
+        let mut requests = Vec::with_capacity(limits::BATCH);
+        loop {
+            let waiting = queue.recv_many(&mut requests, limits::BATCH);
+            let taken =
+                runtime.block_on(async { tokio::time::timeout(self.patience, waiting).await });
+            let stop = matches!(taken, Ok(0))
+                || requests.iter().any(|request| matches!(request, Request::Stop));
+            self.round(&mut requests, Instant::now());
+            if stop {
+                break;
+            }
+        }
+        self.core.presence.close();
+    }
+
+    fn round(&mut self, requests: &mut Vec<Request>, now: Instant) {
+        let mut storage = self.refold().err();
+        let mut decisions = Vec::new();
+        let mut afterwards = Vec::new();
+        for (command, origin) in self.timers(now) {
+            let result = self.guarded(&mut storage, |worker| worker.decide(command, None));
+            decisions.push(Decided { origin, result });
+        }
+        for request in requests.drain(..) {
+            let (origin, result) = match request {
+                Request::Command { command, change, reply } => (
+                    Origin::Reply(reply),
+                    self.guarded(&mut storage, |worker| worker.decide(command, change)),
+                ),
+                Request::Change { change, reply } => (
+                    Origin::Reply(reply),
+                    self.guarded(&mut storage, |worker| {
+                        worker.begin()?;
+                        worker.store.change(&change)?;
+                        Ok(Ok(Vec::new()))
+                    }),
+                ),
+                Request::Enrol { enrol, reply } => {
+                    (Origin::Reply(reply), self.guarded(&mut storage, |worker| worker.enrol(enrol)))
+                }
+                Request::Agent { machine, connection, command, about, done } => (
+                    Origin::Agent { machine, connection, about, _done: done },
+                    self.guarded(&mut storage, |worker| worker.decide(command, None)),
+                ),
+                other => {
+                    afterwards.push(other);
+                    continue;
+                }
+            };
+            decisions.push(Decided { origin, result });
+        }
+        if self.transaction && storage.is_none() {
+            self.transaction = false;
+            if let Err(error) = self.store.commit() {
+                storage = Some(self.failed(&error));
+            }
+        }
+        if let Some(failure) = &storage {
+            self.transaction = false;
+            self.store.rollback();
+            for decided in &mut decisions {
+                decided.result = Err(failure.clone());
+            }
+            // At once, since reads of this round wait for it.
+            let _ = self.refold();
+        }
+        for decided in decisions {
+            self.tell(decided, now);
+        }
+        for request in afterwards {
+            self.after_commit(request, now);
+        }
+    }
+
+    /// Commands that nobody sent.
+    fn timers(&mut self, now: Instant) -> Vec<(Command, Origin)> {
+        let mut commands: Vec<(Command, Origin)> = self
+            .core
+            .presence
+            .overdue(now)
+            .into_iter()
+            .map(|machine| (Command::LapseMachine { machine }, Origin::Lapse(machine)))
+            .collect();
+        if now >= self.tick_due && !self.stale {
+            self.tick_due = now + Duration::from_secs(1);
+            for waiting in self.waiters.values_mut() {
+                waiting.retain(|waiter| !waiter.news.is_closed());
+            }
+            self.waiters.retain(|_, waiting| !waiting.is_empty());
+            // One that finds nothing to do has no events, and leaves no entry.
+            commands.push((Command::Tick, Origin::Tick));
+        }
+        commands
+    }
+
+    /// Runs a step unless the storage failed before in this round; notes if it fails now.
+    fn guarded(
+        &mut self,
+        storage: &mut Option<Failure>,
+        step: impl FnOnce(&mut Self) -> Result<Result<Vec<Event>, Failure>, StoreError>,
+    ) -> Result<Vec<Event>, Failure> {
+        if let Some(failure) = storage {
+            return Err(failure.clone());
+        }
+        step(self).unwrap_or_else(|error| {
+            let failure = self.failed(&error);
+            *storage = Some(failure.clone());
+            Err(failure)
+        })
+    }
+
+    fn failed(&mut self, error: &StoreError) -> Failure {
+        tracing::error!(error = ?error, "nothing of this round could be stored");
+        self.stale = true;
+        Failure::from(error)
+    }
+
+    /// Folds the journal anew if memory is not what was committed.
+    fn refold(&mut self) -> Result<(), Failure> {
+        if !self.stale {
+            return Ok(());
+        }
+        self.core.rebuild(self.reader.as_mut()).map_err(|error| {
+            tracing::error!(error = ?error, "the journal can't be read");
+            Failure::from(&error)
+        })?;
+        self.stale = false;
+        tracing::info!(sequence = self.core.sequence, "state folded anew from the journal");
+        Ok(())
+    }
+
+    fn now_ms(&self) -> i64 {
+        self.core.last_ms.max(unix_ms())
+    }
+
+    fn begin(&mut self) -> Result<(), StoreError> {
+        if !self.transaction {
+            self.store.begin()?;
+            self.transaction = true;
+        }
+        Ok(())
+    }
+
+    /// Decides in memory and writes into the open transaction. Rejections and commands without
+    /// consequence (repetitions) leave no entry.
+    fn decide(
+        &mut self,
+        command: Command,
+        change: Option<CredentialChange>,
+    ) -> Result<Result<Vec<Event>, Failure>, StoreError> {
+        let now_ms = self.now_ms();
+        let sequence = self.core.sequence + 1;
+        let events = match self.core.decide(Context { now_ms, sequence }, &command) {
+            Ok(events) => events,
+            Err(rejection) => return Ok(Err(Failure::Rejected(rejection))),
+        };
+        if events.is_empty() && change.is_none() {
+            return Ok(Ok(events));
+        }
+        self.begin()?;
+        if !events.is_empty() {
+            let rules_version = RULES_VERSION;
+            let entry = Entry { sequence, now_ms, rules_version, command, events };
+            self.store.append(&entry)?;
+            self.core.decided(&entry);
+            if let Some(change) = change {
+                self.store.change(&change)?;
+            }
+            return Ok(Ok(entry.events));
+        }
+        if let Some(change) = change {
+            self.store.change(&change)?;
+        }
+        Ok(Ok(events))
+    }
+
+    fn enrol(&mut self, enrol: Enrol) -> Result<Result<Vec<Event>, Failure>, StoreError> {
+        let Enrol { code, machine, public_key, name, token } = enrol;
+        // In the transaction, so that of two machines with one code only one gets in.
+        self.begin()?;
+        let owner = match self.store.join_code(&code, machine, unix_ms())? {
+            JoinCodeState::Valid(account) => account,
+            JoinCodeState::Unknown => return Ok(Err(Failure::JoinCode("unknown"))),
+            JoinCodeState::Expired => return Ok(Err(Failure::JoinCode("expired"))),
+            JoinCodeState::Used => return Ok(Err(Failure::JoinCode("used up"))),
+        };
+        let command = Command::EnrolMachine { machine, owner, public_key, name };
+        self.decide(command, Some(CredentialChange::UseJoinCode { code, machine, token }))
+    }
+
+    /// Tells whoever asked, then whoever is concerned.
+    fn tell(&mut self, decided: Decided, now: Instant) {
+        let Decided { origin, result } = decided;
+        let mut told = None;
+        match origin {
+            Origin::Reply(reply) => {
+                // Whoever asked may have hung up.
+                let _ = reply.send(result.as_ref().map(|_| ()).map_err(Failure::clone));
+            }
+            Origin::Agent { machine, connection, about, _done } => {
+                self.core.presence.heard(machine, connection, now);
+                if self.core.presence.is_current(machine, connection)
+                    && let Some(answer) = outbox::answer(&self.core, machine, &about, &result)
+                {
+                    self.core.presence.send(machine, answer.clone(), now);
+                    told = Some((machine, answer));
+                }
+            }
+            Origin::Lapse(machine) => match &result {
+                Ok(events) if events.is_empty() => {}
+                Ok(_) => tracing::info!(%machine, "lapsed"),
+                Err(Failure::Rejected(rejection)) => {
+                    tracing::debug!(%machine, %rejection, "nothing to lapse");
+                }
+                // It must lapse as soon as that can be written.
+                Err(_) => self.core.presence.expect(machine, now),
+            },
+            Origin::Tick => {}
+        }
+        let Ok(events) = result else { return };
+        for (machine, message) in outbox::messages(&self.core, &events) {
+            if told.as_ref().is_none_or(|(to, answer)| *to != machine || *answer != message) {
+                self.core.presence.send(machine, message, now);
+            }
+        }
+        for event in &events {
+            if let Event::MachineRetired { machine } = event {
+                self.core.presence.forget(*machine);
+            }
+        }
+        for job in self.core.jobs_of(&events) {
+            self.wake(job);
+        }
+    }
+
+    fn wake(&mut self, job: JobId) {
+        let version = self.core.version(job);
+        let Some(waiting) = self.waiters.get_mut(&job) else { return };
+        for waiter in waiting.extract_if(.., |waiter| version > waiter.after) {
+            // Whoever waited may have hung up.
+            let _ = waiter.news.send(());
+        }
+    }
+
+    fn after_commit(&mut self, request: Request, now: Instant) {
+        match request {
+            // While memory is stale there is nothing true to welcome an agent with: its link is
+            // dropped, and it tries again.
+            Request::Connect { machine, link } if !self.stale => {
+                let welcome = outbox::welcome(&self.core, machine);
+                self.core.presence.connected(machine, link, now);
+                self.core.presence.send(machine, welcome, now);
+            }
+            Request::Disconnect { machine, connection } => {
+                self.core.presence.disconnected(machine, connection, now);
+            }
+            Request::Heartbeat { machine, connection, progress } => {
+                self.core.presence.heard(machine, connection, now);
+                for job in self.core.progressed(machine, &progress) {
+                    self.wake(job);
+                }
+            }
+            // Dropped unrun when memory is stale: whoever asked sees the channel closed.
+            Request::Read(look) if !self.stale => look(&mut self.core),
+            Request::Watch { job, after, news } => {
+                if self.core.version(job) > after {
+                    let _ = news.send(());
+                } else {
+                    self.waiters.entry(job).or_default().push(Waiter { after, news });
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use base::{AccountId, Digest, ExchangeId, TransferId};
+
+    use super::*;
+    use crate::store::{NewReader, SqliteStore};
+
+    /// A store whose commits fail when told so.
+    struct Flaky {
+        inner: SqliteStore,
+        broken: Arc<AtomicBool>,
+    }
+
+    impl Store for Flaky {
+        fn exchange(&self) -> ExchangeId {
+            self.inner.exchange()
+        }
+        fn begin(&mut self) -> Result<(), StoreError> {
+            self.inner.begin()
+        }
+        fn append(&mut self, entry: &Entry) -> Result<(), StoreError> {
+            self.inner.append(entry)
+        }
+        fn join_code(
+            &mut self,
+            code: &Digest,
+            machine: MachineId,
+            now_ms: i64,
+        ) -> Result<JoinCodeState, StoreError> {
+            self.inner.join_code(code, machine, now_ms)
+        }
+        fn change(&mut self, change: &CredentialChange) -> Result<(), StoreError> {
+            self.inner.change(change)
+        }
+        fn commit(&mut self) -> Result<(), StoreError> {
+            if self.broken.load(Ordering::SeqCst) {
+                return Err(StoreError::Full);
+            }
+            self.inner.commit()
+        }
+        fn rollback(&mut self) {
+            self.inner.rollback();
+        }
+        fn reader_maker(&self) -> NewReader {
+            self.inner.reader_maker()
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn what_could_not_be_committed_never_happened() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("exchange.sqlite");
+        let broken = Arc::new(AtomicBool::new(false));
+        let inner = SqliteStore::open(&path, ExchangeId(1)).unwrap();
+        let store = Box::new(Flaky { inner, broken: Arc::clone(&broken) });
+        let config = Config::new(directory.path(), ([127, 0, 0, 1], 0).into());
+        let (sequencer, thread) = start(store, &config).unwrap();
+
+        let account = AccountId(7);
+        let deposit = |number| Command::Deposit {
+            transfer: TransferId(number),
+            account,
+            amount_nanocredits: 100,
+        };
+        let look = async || {
+            let look = |core: &mut Core| {
+                (core.sequence, core.digest(), core.state.available_nanocredits(AccountId(7)))
+            };
+            sequencer.read(look).await.unwrap()
+        };
+        let open = Command::OpenAccount { account, name: "Ada".to_owned() };
+        let token = CredentialChange::AddAccountToken { token: Digest::of(b"t"), account };
+        sequencer.command_with(open, token).await.unwrap();
+        sequencer.command(deposit(1)).await.unwrap();
+        let before = look().await;
+        assert_eq!((before.0, before.2), (2, 100));
+
+        broken.store(true, Ordering::SeqCst);
+        let failed = tokio::join!(sequencer.command(deposit(2)), sequencer.command(deposit(3)));
+        assert_eq!(failed, (Err(Failure::StorageFull), Err(Failure::StorageFull)));
+        assert_eq!(look().await, before);
+
+        broken.store(false, Ordering::SeqCst);
+        sequencer.command(deposit(2)).await.unwrap();
+        let after = look().await;
+        assert_eq!((after.0, after.2), (3, 200));
+        sequencer.send(Request::Stop).await.unwrap();
+        tokio::task::spawn_blocking(|| thread.join()).await.unwrap().unwrap();
+        assert_eq!(sequencer.command(deposit(4)).await, Err(Failure::Stopped));
+    }
+}

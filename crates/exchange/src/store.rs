@@ -1,0 +1,176 @@
+//! What an exchange keeps, behind traits: the journal, the projections that REST reads, and the
+//! credentials, which are no part of the journal since history must be publishable.
+//!
+//! One thread writes, through [`Store`], in transactions of its own making; any thread reads
+//! what was committed, through a [`StoreReader`]. SQLite is the embedded default; PostgreSQL
+//! takes its place behind the same two traits.
+
+mod sqlite;
+
+use base::{AccountId, Digest, ExchangeId, MachineId};
+use clearing::{Command, Event};
+use wire::{TradeView, TransferView};
+
+pub use sqlite::SqliteStore;
+
+/// The store failed. Nothing of the transaction in question was kept.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// No space.
+    #[error("the disk of the exchange is full; free some space and try again")]
+    Full,
+    /// The database failed otherwise.
+    #[error("the database failed; see the exchange's log")]
+    Database(#[source] rusqlite::Error),
+    /// A journal entry can't be read.
+    #[error(
+        "journal entry {sequence} can't be read; restore the database from a backup, or run the \
+         version of the program that wrote it"
+    )]
+    Entry {
+        /// Which.
+        sequence: u64,
+        /// Why.
+        #[source]
+        source: serde_json::Error,
+    },
+    /// The database is of a later program.
+    #[error("the database has schema {found}, this program knows {known}; run a newer program")]
+    NewerSchema {
+        /// In the file.
+        found: i64,
+        /// Here.
+        known: i64,
+    },
+    /// A value in the database is not what this program wrote.
+    #[error("the database holds `{value}` as {what}; restore it from a backup")]
+    Damaged {
+        /// What was expected.
+        what: &'static str,
+        /// What was found.
+        value: String,
+    },
+    /// An entry can't be encoded.
+    #[error("a journal entry can't be encoded")]
+    Encode(#[source] serde_json::Error),
+}
+
+/// One entry of the journal.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// Counts up from 1, without gaps.
+    pub sequence: u64,
+    /// When it was decided.
+    pub now_ms: i64,
+    /// Version of the rules that decided it.
+    pub rules_version: u32,
+    /// What was asked.
+    pub command: Command,
+    /// What happened.
+    pub events: Vec<Event>,
+}
+
+/// A change of credentials. Only digests of secrets come this far.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CredentialChange {
+    /// A new account's token.
+    AddAccountToken {
+        /// Digest of the token.
+        token: Digest,
+        /// Whose.
+        account: AccountId,
+    },
+    /// A join code.
+    AddJoinCode {
+        /// Digest of the code.
+        code: Digest,
+        /// Whose machines it enrols.
+        account: AccountId,
+        /// When it stops working.
+        expires_at_ms: i64,
+    },
+    /// A machine used a join code, and has this token from now on.
+    UseJoinCode {
+        /// Digest of the code.
+        code: Digest,
+        /// The machine.
+        machine: MachineId,
+        /// Digest of its token; an earlier one stops working.
+        token: Digest,
+    },
+    /// A retired machine's token stops working.
+    RevokeMachine {
+        /// Which.
+        machine: MachineId,
+    },
+}
+
+/// What a join code is good for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum JoinCodeState {
+    /// There is no such code.
+    Unknown,
+    /// Its time is over.
+    Expired,
+    /// Another machine used it.
+    Used,
+    /// It enrols the machine for this account. True also for the machine that used it already,
+    /// so that one that lost the answer may ask again.
+    Valid(AccountId),
+}
+
+/// Who shows a token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Principal {
+    /// An account.
+    Account(AccountId),
+    /// A machine.
+    Machine(MachineId),
+}
+
+/// The writing side. One transaction at a time, by one thread.
+pub trait Store: Send {
+    /// The exchange's id; made when the store was.
+    fn exchange(&self) -> ExchangeId;
+    /// Opens a transaction that may write.
+    fn begin(&mut self) -> Result<(), StoreError>;
+    /// Adds an entry to the journal and its events to the projections.
+    fn append(&mut self, entry: &Entry) -> Result<(), StoreError>;
+    /// Looks a join code up, as the open transaction has it.
+    fn join_code(
+        &mut self,
+        code: &Digest,
+        machine: MachineId,
+        now_ms: i64,
+    ) -> Result<JoinCodeState, StoreError>;
+    /// Changes credentials.
+    fn change(&mut self, change: &CredentialChange) -> Result<(), StoreError>;
+    /// Makes the transaction durable.
+    fn commit(&mut self) -> Result<(), StoreError>;
+    /// Undoes the transaction. Never fails: what can't be undone now is undone on opening.
+    fn rollback(&mut self);
+    /// Makes readers of what is committed, also after the store moved to its thread.
+    fn reader_maker(&self) -> NewReader;
+}
+
+/// Makes a reader of a store.
+pub type NewReader = Box<dyn Fn() -> Result<Box<dyn StoreReader>, StoreError> + Send + Sync>;
+
+/// The reading side.
+pub trait StoreReader: Send {
+    /// Hands over every journal entry up to and with `through`, in order.
+    fn entries(&mut self, through: u64, each: &mut dyn FnMut(Entry)) -> Result<(), StoreError>;
+    /// Whose token has this digest.
+    fn principal(&mut self, token: &Digest) -> Result<Option<Principal>, StoreError>;
+    /// An account's transfers, newest first.
+    fn transfers(
+        &mut self,
+        account: AccountId,
+        limit: u32,
+    ) -> Result<Vec<TransferView>, StoreError>;
+    /// An instrument's trades, newest first.
+    fn trades(&mut self, instrument: &str, limit: u32) -> Result<Vec<TradeView>, StoreError>;
+    /// Number of transfers up to and with journal entry `through`, and what they add up to per
+    /// ledger account (all that were ever touched).
+    fn balances(&mut self, through: u64) -> Result<(u64, Vec<(String, i64)>), StoreError>;
+}

@@ -1,0 +1,397 @@
+//! SQLite as the store. WAL with `synchronous=FULL`: a commit that was answered survives a power
+//! cut. Every transaction that may write begins with `BEGIN IMMEDIATE`, since a deferred one
+//! that reads first can't be upgraded once another wrote.
+
+use std::path::{Path, PathBuf};
+
+use base::{AccountId, Digest, ExchangeId, MachineId};
+use clearing::{Event, TransferReason};
+use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, params};
+use wire::{TradeView, TransferView};
+
+use super::{
+    CredentialChange, Entry, JoinCodeState, NewReader, Principal, Store, StoreError, StoreReader,
+};
+
+/// Version of the tables below. A later version brings a migration from each earlier one.
+const SCHEMA_VERSION: i64 = 1;
+
+const SCHEMA: &str = "
+CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE journal (
+    sequence INTEGER PRIMARY KEY,
+    now_ms INTEGER NOT NULL,
+    rules_version INTEGER NOT NULL,
+    command TEXT NOT NULL,
+    events TEXT NOT NULL
+);
+CREATE TABLE transfers (
+    sequence INTEGER NOT NULL REFERENCES journal,
+    position INTEGER NOT NULL,
+    transfer TEXT NOT NULL,
+    at_ms INTEGER NOT NULL,
+    from_key TEXT NOT NULL,
+    to_key TEXT NOT NULL,
+    amount_nanocredits INTEGER NOT NULL,
+    reason TEXT NOT NULL,
+    PRIMARY KEY (sequence, position)
+) WITHOUT ROWID;
+CREATE INDEX transfers_from ON transfers (from_key, sequence);
+CREATE INDEX transfers_to ON transfers (to_key, sequence);
+CREATE TABLE jobs (job TEXT PRIMARY KEY, account TEXT NOT NULL) WITHOUT ROWID;
+CREATE INDEX jobs_account ON jobs (account);
+CREATE TABLE orders (order_id TEXT PRIMARY KEY, instrument TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE trades (
+    instrument TEXT NOT NULL,
+    sequence INTEGER NOT NULL REFERENCES journal,
+    position INTEGER NOT NULL,
+    at_ms INTEGER NOT NULL,
+    price_nanocredits_per_tfuel INTEGER NOT NULL,
+    quantity INTEGER NOT NULL,
+    PRIMARY KEY (instrument, sequence, position)
+) WITHOUT ROWID;
+CREATE TABLE account_tokens (token TEXT PRIMARY KEY, account TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE machine_tokens (token TEXT PRIMARY KEY, machine TEXT NOT NULL) WITHOUT ROWID;
+CREATE INDEX machine_tokens_machine ON machine_tokens (machine);
+CREATE TABLE join_codes (
+    code TEXT PRIMARY KEY,
+    account TEXT NOT NULL,
+    expires_at_ms INTEGER NOT NULL,
+    used_by TEXT
+) WITHOUT ROWID;
+";
+
+/// The store in one SQLite file.
+#[derive(Debug)]
+pub struct SqliteStore {
+    connection: Connection,
+    path: PathBuf,
+    exchange: ExchangeId,
+}
+
+impl SqliteStore {
+    /// Opens the database at `path`, or makes it, with `fresh` as the id of a new exchange.
+    pub fn open(path: &Path, fresh: ExchangeId) -> Result<Self, StoreError> {
+        let mut connection = Connection::open(path)?;
+        configure(&connection)?;
+        connection.pragma_update(None, "journal_mode", "WAL")?;
+        connection.pragma_update(None, "synchronous", "FULL")?;
+        let found: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
+        match found {
+            SCHEMA_VERSION => {}
+            0 => {
+                let transaction = connection.transaction()?;
+                transaction.execute_batch(SCHEMA)?;
+                transaction.execute(
+                    "INSERT INTO meta (key, value) VALUES ('exchange', ?1)",
+                    [fresh.to_string()],
+                )?;
+                transaction.pragma_update(None, "user_version", SCHEMA_VERSION)?;
+                transaction.commit()?;
+            }
+            found => return Err(StoreError::NewerSchema { found, known: SCHEMA_VERSION }),
+        }
+        let exchange: String =
+            connection
+                .query_row("SELECT value FROM meta WHERE key = 'exchange'", [], |row| row.get(0))?;
+        let exchange = parse(exchange, "the exchange's id")?;
+        Ok(SqliteStore { connection, path: path.to_owned(), exchange })
+    }
+
+    fn execute(&self, sql: &str, parameters: impl rusqlite::Params) -> Result<usize, StoreError> {
+        Ok(self.connection.prepare_cached(sql)?.execute(parameters)?)
+    }
+
+    /// What REST reads of an event.
+    fn project(&self, entry: &Entry, position: usize, event: &Event) -> Result<(), StoreError> {
+        match event {
+            Event::Transferred { transfer, from, to, amount_nanocredits, reason } => self.execute(
+                "INSERT INTO transfers VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+                params![
+                    entry.sequence as i64,
+                    position as i64,
+                    transfer.to_string(),
+                    entry.now_ms,
+                    from.to_string(),
+                    to.to_string(),
+                    amount_nanocredits,
+                    reason_text(*reason),
+                ],
+            )?,
+            Event::JobSubmitted { job, account, .. } => self.execute(
+                "INSERT INTO jobs VALUES (?1, ?2)",
+                [job.to_string(), account.to_string()],
+            )?,
+            Event::AskPlaced { order, instrument, .. }
+            | Event::BidPlaced { order, instrument, .. } => self
+                .execute("INSERT INTO orders VALUES (?1, ?2)", [&order.to_string(), instrument])?,
+            Event::Filled { ask, price_nanocredits_per_tfuel, at_ms, .. } => self.execute(
+                "INSERT INTO trades SELECT instrument, ?2, ?3, ?4, ?5, 1 FROM orders
+                 WHERE order_id = ?1",
+                params![
+                    ask.to_string(),
+                    entry.sequence as i64,
+                    position as i64,
+                    at_ms,
+                    price_nanocredits_per_tfuel
+                ],
+            )?,
+            _ => 0,
+        };
+        Ok(())
+    }
+}
+
+impl Store for SqliteStore {
+    fn exchange(&self) -> ExchangeId {
+        self.exchange
+    }
+
+    fn begin(&mut self) -> Result<(), StoreError> {
+        self.execute("BEGIN IMMEDIATE", []).map(drop)
+    }
+
+    fn append(&mut self, entry: &Entry) -> Result<(), StoreError> {
+        self.execute(
+            "INSERT INTO journal VALUES (?1, ?2, ?3, ?4, ?5)",
+            params![
+                entry.sequence as i64,
+                entry.now_ms,
+                entry.rules_version,
+                serde_json::to_string(&entry.command).map_err(StoreError::Encode)?,
+                serde_json::to_string(&entry.events).map_err(StoreError::Encode)?,
+            ],
+        )?;
+        for (position, event) in entry.events.iter().enumerate() {
+            self.project(entry, position, event)?;
+        }
+        Ok(())
+    }
+
+    fn join_code(
+        &mut self,
+        code: &Digest,
+        machine: MachineId,
+        now_ms: i64,
+    ) -> Result<JoinCodeState, StoreError> {
+        let row: Option<(String, i64, Option<String>)> = self
+            .connection
+            .prepare_cached(
+                "SELECT account, expires_at_ms, used_by FROM join_codes WHERE code = ?1",
+            )?
+            .query_row([code.to_string()], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
+            .optional()?;
+        let Some((account, expires_at_ms, used_by)) = row else {
+            return Ok(JoinCodeState::Unknown);
+        };
+        if used_by.is_some_and(|used_by| used_by != machine.to_string()) {
+            return Ok(JoinCodeState::Used);
+        }
+        if now_ms >= expires_at_ms {
+            return Ok(JoinCodeState::Expired);
+        }
+        Ok(JoinCodeState::Valid(parse(account, "an account")?))
+    }
+
+    fn change(&mut self, change: &CredentialChange) -> Result<(), StoreError> {
+        match change {
+            CredentialChange::AddAccountToken { token, account } => self.execute(
+                "INSERT INTO account_tokens VALUES (?1, ?2)",
+                [token.to_string(), account.to_string()],
+            )?,
+            CredentialChange::AddJoinCode { code, account, expires_at_ms } => self.execute(
+                "INSERT INTO join_codes VALUES (?1, ?2, ?3, NULL)",
+                params![code.to_string(), account.to_string(), expires_at_ms],
+            )?,
+            CredentialChange::UseJoinCode { code, machine, token } => {
+                self.execute(
+                    "UPDATE join_codes SET used_by = ?2 WHERE code = ?1",
+                    [code.to_string(), machine.to_string()],
+                )?;
+                self.change(&CredentialChange::RevokeMachine { machine: *machine })?;
+                self.execute(
+                    "INSERT INTO machine_tokens VALUES (?1, ?2)",
+                    [token.to_string(), machine.to_string()],
+                )?
+            }
+            CredentialChange::RevokeMachine { machine } => self
+                .execute("DELETE FROM machine_tokens WHERE machine = ?1", [machine.to_string()])?,
+        };
+        Ok(())
+    }
+
+    fn commit(&mut self) -> Result<(), StoreError> {
+        self.execute("COMMIT", []).map(drop)
+    }
+
+    fn rollback(&mut self) {
+        // A failed commit may have rolled back by itself already.
+        if !self.connection.is_autocommit()
+            && let Err(error) = self.execute("ROLLBACK", [])
+        {
+            tracing::error!(%error, "rollback failed");
+        }
+        // On a full disk this lets the next transaction write over what the log holds already.
+        // Best effort: it may itself lack space.
+        let moved = self.connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()));
+        if let Err(error) = moved {
+            tracing::warn!(%error, "the log could not be moved into the database");
+        }
+    }
+
+    fn reader_maker(&self) -> NewReader {
+        let path = self.path.clone();
+        Box::new(move || {
+            let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+            let connection = Connection::open_with_flags(&path, flags)?;
+            configure(&connection)?;
+            Ok(Box::new(SqliteReader { connection }))
+        })
+    }
+}
+
+struct SqliteReader {
+    connection: Connection,
+}
+
+impl StoreReader for SqliteReader {
+    fn entries(&mut self, through: u64, each: &mut dyn FnMut(Entry)) -> Result<(), StoreError> {
+        let mut statement = self.connection.prepare_cached(
+            "SELECT sequence, now_ms, rules_version, command, events FROM journal
+             WHERE sequence <= ?1 ORDER BY sequence",
+        )?;
+        let mut rows = statement.query([i64::try_from(through).unwrap_or(i64::MAX)])?;
+        while let Some(row) = rows.next()? {
+            let sequence = row.get::<_, i64>(0)? as u64;
+            let unreadable = |source| StoreError::Entry { sequence, source };
+            let (command, events) = (row.get_ref(3)?, row.get_ref(4)?);
+            let text = |value: rusqlite::types::ValueRef<'_>| -> Result<Vec<u8>, StoreError> {
+                Ok(value.as_bytes().map_err(rusqlite::Error::from)?.to_owned())
+            };
+            each(Entry {
+                sequence,
+                now_ms: row.get(1)?,
+                rules_version: row.get(2)?,
+                command: serde_json::from_slice(&text(command)?).map_err(unreadable)?,
+                events: serde_json::from_slice(&text(events)?).map_err(unreadable)?,
+            });
+        }
+        Ok(())
+    }
+
+    fn principal(&mut self, token: &Digest) -> Result<Option<Principal>, StoreError> {
+        let found: Option<(Option<String>, Option<String>)> = self
+            .connection
+            .prepare_cached(
+                "SELECT account, NULL FROM account_tokens WHERE token = ?1
+                 UNION ALL SELECT NULL, machine FROM machine_tokens WHERE token = ?1",
+            )?
+            .query_row([token.to_string()], |row| Ok((row.get(0)?, row.get(1)?)))
+            .optional()?;
+        Ok(match found {
+            Some((Some(account), _)) => Some(Principal::Account(parse(account, "an account")?)),
+            Some((None, Some(machine))) => Some(Principal::Machine(parse(machine, "a machine")?)),
+            _ => None,
+        })
+    }
+
+    fn transfers(
+        &mut self,
+        account: AccountId,
+        limit: u32,
+    ) -> Result<Vec<TransferView>, StoreError> {
+        let mut statement = self.connection.prepare_cached(
+            "SELECT transfer, at_ms, from_key, to_key, amount_nanocredits, reason,
+                    sequence, position FROM transfers
+             WHERE from_key IN (SELECT ?1 UNION ALL
+                                SELECT 'escrow:' || job FROM jobs WHERE account = ?2)
+                OR to_key = ?1
+             ORDER BY sequence DESC, position DESC LIMIT ?3",
+        )?;
+        let available = format!("available:{account}");
+        let mut rows = statement.query(params![available, account.to_string(), limit])?;
+        let mut transfers = Vec::new();
+        while let Some(row) = rows.next()? {
+            transfers.push(TransferView {
+                transfer: parse(row.get(0)?, "a transfer")?,
+                at_ms: row.get(1)?,
+                from: row.get(2)?,
+                to: row.get(3)?,
+                amount_nanocredits: row.get(4)?,
+                reason: row.get(5)?,
+            });
+        }
+        Ok(transfers)
+    }
+
+    fn trades(&mut self, instrument: &str, limit: u32) -> Result<Vec<TradeView>, StoreError> {
+        let mut statement = self.connection.prepare_cached(
+            "SELECT at_ms, price_nanocredits_per_tfuel, quantity FROM trades
+             WHERE instrument = ?1 ORDER BY sequence DESC, position DESC LIMIT ?2",
+        )?;
+        let rows = statement.query_map(params![instrument, limit], |row| {
+            Ok(TradeView {
+                at_ms: row.get(0)?,
+                price_nanocredits_per_tfuel: row.get(1)?,
+                quantity: row.get(2)?,
+            })
+        })?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+
+    fn balances(&mut self, through: u64) -> Result<(u64, Vec<(String, i64)>), StoreError> {
+        let through = i64::try_from(through).unwrap_or(i64::MAX);
+        let count: i64 = self
+            .connection
+            .prepare_cached("SELECT count(*) FROM transfers WHERE sequence <= ?1")?
+            .query_row([through], |row| row.get(0))?;
+        let mut statement = self.connection.prepare_cached(
+            "SELECT key, sum(amount) FROM (
+                 SELECT from_key AS key, -amount_nanocredits AS amount FROM transfers
+                 WHERE sequence <= ?1
+                 UNION ALL
+                 SELECT to_key, amount_nanocredits FROM transfers WHERE sequence <= ?1
+             ) GROUP BY key ORDER BY key",
+        )?;
+        let rows = statement.query_map([through], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        Ok((count as u64, rows.collect::<Result<_, _>>()?))
+    }
+}
+
+/// Settings that hold for each connection.
+fn configure(connection: &Connection) -> Result<(), StoreError> {
+    // Only another process can hold a lock for long, and the data directory has one owner.
+    connection.busy_timeout(std::time::Duration::from_secs(5))?;
+    connection.set_prepared_statement_cache_capacity(64);
+    // No temporary files: their disk may be full when ours is not.
+    connection.pragma_update(None, "temp_store", "MEMORY")?;
+    Ok(())
+}
+
+fn reason_text(reason: TransferReason) -> &'static str {
+    match reason {
+        TransferReason::Deposit => "deposit",
+        TransferReason::Hold => "hold",
+        TransferReason::Settlement { .. } => "settlement",
+        TransferReason::Release => "release",
+    }
+}
+
+fn parse<T: std::str::FromStr>(text: String, what: &'static str) -> Result<T, StoreError> {
+    text.parse().map_err(|_| StoreError::Damaged { what, value: text })
+}
+
+impl From<rusqlite::Error> for StoreError {
+    fn from(error: rusqlite::Error) -> Self {
+        let full = match &error {
+            rusqlite::Error::SqliteFailure(failure, _) => {
+                // The index beside the log grows by a call of its own, whose failure has a
+                // code of its own.
+                failure.code == ErrorCode::DiskFull
+                    || failure.extended_code == rusqlite::ffi::SQLITE_IOERR_SHMSIZE
+            }
+            _ => false,
+        };
+        if full { StoreError::Full } else { StoreError::Database(error) }
+    }
+}

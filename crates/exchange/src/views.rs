@@ -1,0 +1,269 @@
+//! The state as REST shows it: core types to wire types, explicitly.
+
+use base::{AccountId, MachineId, OrderId};
+use clearing::{
+    Attempt, AttemptEnd, AttemptOutcome, Job, JobPhase, Lease, LeaseEnd, LeasePhase, Machine,
+    OrderInfo, OrderLink, Tariff, Task, TaskPhase,
+};
+use market::{Level, OrderStatus, Side};
+use wire::{
+    AttemptView, BookView, InstrumentView, Invoice, InvoiceLine, JobState, JobView, LeaseView,
+    MachineView, OrderView, PriceLevel, TariffView, TaskState, TaskView, Wallet,
+};
+
+use crate::core::Core;
+use crate::outbox;
+
+/// Open asks that a book lists one by one.
+const BOOK_ORDERS: usize = 100;
+
+pub(crate) fn wallet(core: &Core, account: AccountId) -> Option<Wallet> {
+    let found = core.state.account(account)?;
+    Some(Wallet {
+        account,
+        name: found.name.clone(),
+        available_nanocredits: core.state.available_nanocredits(account),
+        escrow_nanocredits: core.state.account_escrow_nanocredits(account),
+    })
+}
+
+pub(crate) fn machine(core: &Core, machine: &Machine) -> MachineView {
+    MachineView {
+        machine: machine.machine,
+        name: machine.name.clone(),
+        online: core.presence.is_online(machine.machine),
+        active: !machine.retired,
+        slots: machine.slots,
+        slots_leased: core.state.slots_leased(machine.machine),
+        memory_mib_per_slot: machine.memory_mib_per_slot,
+        earned_nanocredits: machine.earned_nanocredits,
+    }
+}
+
+pub(crate) fn job(core: &Core, job: &Job) -> JobView {
+    JobView {
+        job: job.job,
+        version: core.version(job.job),
+        name: job.name.clone(),
+        state: match job.phase {
+            JobPhase::Active if job.leases.is_empty() => JobState::Waiting,
+            JobPhase::Active => JobState::Running,
+            JobPhase::Exhausted => JobState::Exhausted,
+            JobPhase::Done => JobState::Done,
+            JobPhase::Cancelled => JobState::Cancelled,
+        },
+        instrument: job.instrument.clone(),
+        submitted_at_ms: job.submitted_at_ms,
+        ended_at_ms: job.ended_at_ms,
+        max_price_nanocredits_per_tfuel: job.max_price_nanocredits_per_tfuel,
+        slots: job.slots,
+        budget_nanocredits: job.budget_nanocredits,
+        paid_nanocredits: job.paid_nanocredits,
+        waiting_reason: core.state.waiting_reason(job.job),
+        tasks: core.state.job_tasks(job.job).map(|found| task(core, found)).collect(),
+    }
+}
+
+fn task(core: &Core, task: &Task) -> TaskView {
+    let (state, result, refusal) = match &task.phase {
+        TaskPhase::Pending => (TaskState::Pending, None, None),
+        TaskPhase::Running(_) => (TaskState::Running, None, None),
+        TaskPhase::Done { result } => (TaskState::Done, Some(*result), None),
+        TaskPhase::Refused { reason } => (TaskState::Refused, None, Some(reason.clone())),
+        TaskPhase::Cancelled => (TaskState::Cancelled, None, None),
+    };
+    let heard = match &task.phase {
+        TaskPhase::Running(attempt) => core.progress(*attempt),
+        _ => None,
+    };
+    TaskView {
+        task: task.task,
+        spec: task.spec,
+        state,
+        usage: task.usage,
+        // A heartbeat may be older than the last receipt.
+        progress_fuel: heard.unwrap_or(0).max(task.usage.fuel),
+        checkpoint: task.checkpoint,
+        result,
+        refusal,
+        attempts: core.state.task_attempts(task.task).map(|found| attempt(core, found)).collect(),
+    }
+}
+
+fn attempt(core: &Core, attempt: &Attempt) -> AttemptView {
+    AttemptView {
+        attempt: attempt.attempt,
+        lease: attempt.lease,
+        machine: attempt.machine,
+        machine_name: machine_name(core, attempt.machine),
+        epoch: attempt.epoch,
+        from: attempt.start,
+        to: attempt.usage,
+        started_at_ms: attempt.started_at_ms,
+        ended_at_ms: attempt.ended_at_ms,
+        end: attempt.outcome.as_ref().map(|outcome| attempt_end(core, attempt, outcome)),
+    }
+}
+
+fn attempt_end(core: &Core, attempt: &Attempt, outcome: &AttemptOutcome) -> String {
+    match outcome {
+        AttemptOutcome::Reported(AttemptEnd::Finished { .. }) => "finished".to_owned(),
+        AttemptOutcome::Reported(AttemptEnd::Yielded) => "yielded".to_owned(),
+        AttemptOutcome::Reported(AttemptEnd::AllowanceSpent) => "allowance_spent".to_owned(),
+        AttemptOutcome::Reported(AttemptEnd::Fault { reason }) => format!("fault: {reason}"),
+        AttemptOutcome::Reported(AttemptEnd::Refused { reason }) => format!("refused: {reason}"),
+        AttemptOutcome::Cancelled => "cancelled".to_owned(),
+        AttemptOutcome::LeaseEnded => match core.state.lease(attempt.lease).map(|l| &l.phase) {
+            Some(LeasePhase::Closed { end: LeaseEnd::Lapsed, .. }) => "lapsed".to_owned(),
+            Some(LeasePhase::Closed { end, .. }) => {
+                format!("lease_ended: {}", outbox::lease_end(end))
+            }
+            _ => "lease_ended".to_owned(),
+        },
+    }
+}
+
+fn machine_name(core: &Core, machine: MachineId) -> String {
+    core.state.machine(machine).map(|found| found.name.clone()).unwrap_or_default()
+}
+
+pub(crate) fn invoice(core: &Core, job: &Job) -> Invoice {
+    let lines: Vec<InvoiceLine> = core
+        .state
+        .job_leases(job.job)
+        .map(|lease| InvoiceLine {
+            lease: lease.lease,
+            machine: lease.machine,
+            machine_name: machine_name(core, lease.machine),
+            price_nanocredits_per_tfuel: lease.price_nanocredits_per_tfuel,
+            usage: lease.usage,
+            paid_nanocredits: lease.paid_nanocredits,
+        })
+        .collect();
+    let tariff = core
+        .state
+        .job_leases(job.job)
+        .last()
+        .and_then(|lease| core.state.tariff(lease.tariff_version))
+        .unwrap_or(Tariff::current());
+    Invoice {
+        job: job.job,
+        tariff_version: tariff.version,
+        tariff: TariffView {
+            fuel_weight: tariff.fuel_weight,
+            memory_page_fuel_weight: tariff.memory_page_fuel_weight,
+            state_byte_weight: tariff.state_byte_weight,
+            traffic_byte_weight: tariff.traffic_byte_weight,
+            divisor: tariff.divisor,
+        },
+        total_nanocredits: lines.iter().map(|line| line.paid_nanocredits).sum(),
+        lines,
+    }
+}
+
+pub(crate) fn lease(lease: &Lease) -> LeaseView {
+    let (state, closed_at_ms) = match &lease.phase {
+        LeasePhase::Open => ("open".to_owned(), None),
+        LeasePhase::Closed { end: LeaseEnd::Lapsed, at_ms } => ("lapsed".to_owned(), Some(*at_ms)),
+        LeasePhase::Closed { end, at_ms } => {
+            (format!("closed: {}", outbox::lease_end(end)), Some(*at_ms))
+        }
+    };
+    LeaseView {
+        lease: lease.lease,
+        job: lease.job,
+        machine: lease.machine,
+        price_nanocredits_per_tfuel: lease.price_nanocredits_per_tfuel,
+        opened_at_ms: lease.opened_at_ms,
+        closed_at_ms,
+        state,
+        usage: lease.usage,
+        paid_nanocredits: lease.paid_nanocredits,
+    }
+}
+
+pub(crate) fn order(info: OrderInfo<'_>) -> OrderView {
+    let order = info.order;
+    let (client_order_id, job, machine) = match info.link {
+        OrderLink::Ask { machine, client_order_id } => {
+            (client_order_id.clone(), None, Some(*machine))
+        }
+        OrderLink::Bid { job } => (job.to_string(), Some(*job), None),
+    };
+    OrderView {
+        order: order.order,
+        client_order_id,
+        side: match order.side {
+            Side::Ask => "ask".to_owned(),
+            Side::Bid => "bid".to_owned(),
+        },
+        instrument: order.instrument.clone(),
+        price_nanocredits_per_tfuel: order.price_nanocredits_per_tfuel,
+        quantity: order.quantity,
+        leaves_quantity: order.leaves_quantity,
+        cumulative_quantity: order.cumulative_quantity,
+        status: match order.status {
+            OrderStatus::Open => "open".to_owned(),
+            OrderStatus::Filled => "filled".to_owned(),
+            OrderStatus::Cancelled => "cancelled".to_owned(),
+        },
+        placed_at_ms: order.placed_at_ms,
+        job,
+        machine,
+    }
+}
+
+/// An order if it is the account's.
+pub(crate) fn own_order(core: &Core, account: AccountId, id: OrderId) -> Option<OrderView> {
+    core.state.order(id).filter(|info| info.order.owner == account).map(order)
+}
+
+pub(crate) fn instruments(core: &Core) -> Vec<InstrumentView> {
+    let market = core.state.market();
+    market::instruments()
+        .iter()
+        .map(|instrument| InstrumentView {
+            instrument: instrument.name.to_owned(),
+            description: instrument.description.to_owned(),
+            tick_nanocredits_per_tfuel: instrument.tick_nanocredits_per_tfuel,
+            memory_mib: instrument.memory_mib,
+            best_ask_nanocredits_per_tfuel: market
+                .open_asks(instrument.name)
+                .next()
+                .map(|order| order.price_nanocredits_per_tfuel),
+            best_bid_nanocredits_per_tfuel: market
+                .open_bids(instrument.name)
+                .next()
+                .map(|order| order.price_nanocredits_per_tfuel),
+            last_price_nanocredits_per_tfuel: market.last_price(instrument.name),
+        })
+        .collect()
+}
+
+pub(crate) fn book(core: &Core, instrument: &str) -> BookView {
+    let levels = |levels: Vec<Level>| {
+        levels
+            .into_iter()
+            .map(|level| PriceLevel {
+                price_nanocredits_per_tfuel: level.price_nanocredits_per_tfuel,
+                quantity: level.quantity,
+                orders: level.orders,
+            })
+            .collect()
+    };
+    let depth = core.state.market().depth(instrument);
+    BookView {
+        instrument: instrument.to_owned(),
+        bids: levels(depth.bids),
+        asks: levels(depth.asks),
+        ask_orders: core
+            .state
+            .market()
+            .open_asks(instrument)
+            .take(BOOK_ORDERS)
+            .filter_map(|found| core.state.order(found.order).map(order))
+            // What a seller calls its order is its own business.
+            .map(|order| OrderView { client_order_id: String::new(), ..order })
+            .collect(),
+    }
+}

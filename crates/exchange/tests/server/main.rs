@@ -1,0 +1,11 @@
+//! The exchange as its clients and agents meet it: a real server on loopback, real HTTP and
+//! WebSockets, a real disk. Agents are scripted, since they are remote anyway.
+
+mod accounts;
+mod blobs;
+mod common;
+mod full_disk;
+mod jobs;
+mod lifecycle;
+mod machines;
+mod restart;

@@ -1,0 +1,273 @@
+//! Buying: from tasks to a job at the exchange, to its results.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use base::{Digest, JobId, OrderId};
+use clap::Args;
+use client::{Client, Patience};
+use runtime::task::Task;
+use wire::{InputFile, JobState, JobView, NewJob, TaskResult, TaskSpec};
+
+use crate::error::{CliError, CliResult};
+use crate::progress::Progress;
+use crate::{amount, exit, summary, terminal};
+
+/// The limit price when none is given: a third of what the dearest reference, a cloud's
+/// container service, takes for the same work (0.0405 credits per vCPU-hour of 6 Tfuel).
+const MAX_PRICE_DEFAULT: i64 = 2_000_000;
+/// What is set aside when no budget is given: what isn't used comes back.
+const BUDGET_DEFAULT: i64 = base::NANOCREDITS_PER_CREDIT;
+/// After the exchange answered once, it is asked for so long before submission is given up.
+const SUBMIT_PATIENCE: Patience = Patience::For(Duration::from_secs(60));
+/// Blobs are uploaded in batches of about this many bytes, so that not all inputs of a large
+/// job are in memory twice.
+const BATCH_BYTES: usize = 64 << 20;
+
+/// What is paid, and to whom.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Buying")]
+pub struct Purchase {
+    /// The most to pay per Tfuel: credits such as 0.002, or nanocredits such as 2000000n
+    /// [default: 0.002, or the price of --ask]
+    #[arg(long, value_name = "PRICE", value_parser = amount::parse_price,
+          allow_hyphen_values = true)]
+    pub max_price: Option<i64>,
+    /// The most to pay in all, in credits; what isn't used comes back [default: 1, or what
+    /// there is]
+    #[arg(long, value_name = "CREDITS", value_parser = amount::parse_credits,
+          allow_hyphen_values = true)]
+    pub budget: Option<i64>,
+    /// The most machine slots to use at once [default: 1 for run; a slot per input, 16 at most,
+    /// for map]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub slots: Option<u32>,
+    /// Take only this ask (`jusha market show` lists them)
+    #[arg(long, value_name = "ORDER")]
+    pub ask: Option<OrderId>,
+    /// Print the job's id and leave: `jusha jobs wait` and `jusha jobs result` go on
+    #[arg(long)]
+    pub detach: bool,
+    /// The job's name, shown in lists [default: the program's]
+    #[arg(long, value_name = "TEXT")]
+    pub name: Option<String>,
+}
+
+/// A task's spec and the blobs that it names.
+pub struct Draft {
+    /// What to run.
+    pub task: Task,
+    /// Its fuel limit.
+    pub fuel_max: u64,
+}
+
+impl Draft {
+    fn spec(&self, module: Digest) -> TaskSpec {
+        let task = &self.task;
+        TaskSpec {
+            version: 1,
+            module,
+            args: task.args.clone(),
+            env: task.env.clone(),
+            stdin: (!task.stdin.is_empty()).then(|| Digest::of(&task.stdin)),
+            inputs: task
+                .inputs
+                .iter()
+                .map(|(name, bytes)| InputFile { name: name.clone(), content: Digest::of(bytes) })
+                .collect(),
+            memory_max_pages: task.memory_max_pages,
+            output_max_bytes: task.output_max_bytes,
+            fuel_max: self.fuel_max,
+            segment_fuel: task.segment_fuel,
+            seed: task.seed,
+            clock_start_ms: task.clock_start_ms,
+        }
+    }
+}
+
+/// Uploads what drafts need, a few at a time, and collects their specs.
+pub struct Upload<'a> {
+    client: &'a Client,
+    module: Option<Digest>,
+    specs: Vec<Digest>,
+    pending: BTreeMap<Digest, Vec<u8>>,
+    pending_bytes: usize,
+}
+
+impl<'a> Upload<'a> {
+    /// Makes sure first that an exchange answers, so that a wrong URL is named at once.
+    pub async fn begin(client: &'a Client) -> CliResult<Upload<'a>> {
+        client.exchange().await?;
+        Ok(Upload {
+            client,
+            module: None,
+            specs: Vec::new(),
+            pending: BTreeMap::new(),
+            pending_bytes: 0,
+        })
+    }
+
+    /// Adds a task. All tasks of a job have one module.
+    pub async fn add(&mut self, mut draft: Draft) -> CliResult<()> {
+        let module = match self.module {
+            Some(module) => module,
+            None => {
+                let bytes = std::mem::take(&mut draft.task.module);
+                let digest = Digest::of(&bytes);
+                self.push(bytes);
+                self.module = Some(digest);
+                digest
+            }
+        };
+        let spec = serde_json::to_vec(&draft.spec(module))
+            .map_err(|error| CliError::new(error.to_string()))?;
+        self.specs.push(Digest::of(&spec));
+        self.push(spec);
+        self.push(draft.task.stdin);
+        for bytes in draft.task.inputs.into_values() {
+            self.push(bytes);
+        }
+        if self.pending_bytes >= BATCH_BYTES {
+            self.flush().await?;
+        }
+        Ok(())
+    }
+
+    fn push(&mut self, bytes: Vec<u8>) {
+        let length = bytes.len();
+        if self.pending.insert(Digest::of(&bytes), bytes).is_none() {
+            self.pending_bytes += length;
+        }
+    }
+
+    async fn flush(&mut self) -> CliResult<()> {
+        let blobs: Vec<&[u8]> = self.pending.values().map(Vec::as_slice).collect();
+        SUBMIT_PATIENCE.ask(|_| (), || self.client.store(&blobs)).await?;
+        self.pending.clear();
+        self.pending_bytes = 0;
+        Ok(())
+    }
+
+    /// Submits the job. The id is made here, so asking again can't buy twice.
+    pub async fn submit(
+        mut self,
+        purchase: &Purchase,
+        name: &str,
+        slots: u32,
+    ) -> CliResult<JobView> {
+        self.flush().await?;
+        let max_price = match (purchase.max_price, purchase.ask) {
+            (Some(price), _) => price,
+            (None, Some(ask)) => ask_price(self.client, ask).await?,
+            (None, None) => MAX_PRICE_DEFAULT,
+        };
+        let budget = match purchase.budget {
+            Some(budget) => budget,
+            None => {
+                let wallet = self.client.wallet().await?;
+                match wallet.available_nanocredits {
+                    available if available > 0 => available.min(BUDGET_DEFAULT),
+                    _ => BUDGET_DEFAULT,
+                }
+            }
+        };
+        let job = NewJob {
+            job: JobId(client::random_id()),
+            name: purchase.name.clone().unwrap_or_else(|| name.to_owned()),
+            instrument: provider::INSTRUMENT.to_owned(),
+            tasks: self.specs,
+            max_price_nanocredits_per_tfuel: max_price,
+            slots: purchase.slots.unwrap_or(slots),
+            budget_nanocredits: budget,
+            ask: purchase.ask,
+        };
+        Ok(SUBMIT_PATIENCE.ask(|_| (), || self.client.submit(&job)).await?)
+    }
+}
+
+async fn ask_price(client: &Client, ask: OrderId) -> CliResult<i64> {
+    let book = client.book(provider::INSTRUMENT).await?;
+    book.ask_orders
+        .iter()
+        .find(|order| order.order == ask)
+        .map(|order| order.price_nanocredits_per_tfuel)
+        .ok_or_else(|| {
+            CliError::new(format!("{ask} is not an open ask of {}", provider::INSTRUMENT))
+                .hint("`jusha market show` lists the open asks")
+        })
+}
+
+/// Follows a job to its end, or until it is out of money. Ctrl-C cancels it: as if it ran here.
+pub async fn follow(client: &Client, job: &JobView, progress: &mut Progress) -> CliResult<JobView> {
+    let shown = std::cell::RefCell::new(&mut *progress);
+    let seen = |view: &JobView| {
+        shown.borrow_mut().show(view);
+        matches!(view.state, JobState::Done | JobState::Cancelled | JobState::Exhausted)
+    };
+    let note = |error: Option<&client::ClientError>| shown.borrow().connection(error);
+    let followed = tokio::select! {
+        view = client.follow(job.job, note, seen) => Some(view),
+        interrupted = tokio::signal::ctrl_c() => match interrupted {
+            Ok(()) => None,
+            Err(error) => return Err(CliError::new(format!("no signals: {error}"))),
+        },
+    };
+    match followed {
+        Some(view) => {
+            progress.finish();
+            Ok(view?)
+        }
+        None => {
+            progress.finish();
+            let view = client.cancel_job(job.job).await?;
+            eprintln!("{}", summary::line(&view, now_ms()));
+            Err(CliError::new(format!("interrupted; {} is cancelled", job.job))
+                .hint("--detach leaves a job running")
+                .exit(exit::INTERRUPTED))
+        }
+    }
+}
+
+/// With `--detach`: the id on standard output, the rest on standard error.
+pub fn detached(job: &JobView) -> CliResult<u8> {
+    terminal::line(&job.job.to_string())?;
+    eprintln!("submitted; `jusha jobs wait {0}`, then `jusha jobs result {0}`", job.job);
+    Ok(0)
+}
+
+/// A finished task's result with all its bytes.
+pub struct Fetched {
+    /// How it ended.
+    pub outcome: wire::Outcome,
+    /// Standard output.
+    pub stdout: Vec<u8>,
+    /// Standard error.
+    pub stderr: Vec<u8>,
+    /// Files under `/out`.
+    pub outputs: Vec<(String, Vec<u8>)>,
+}
+
+/// Downloads a result.
+pub async fn fetch(client: &Client, result: Digest) -> CliResult<Fetched> {
+    let patience = Patience::For(Duration::from_secs(60));
+    let blob = |digest| patience.ask(|_| (), move || client.blob(digest));
+    let result: TaskResult =
+        patience.ask(|_| (), || client.json_blob::<TaskResult>(result)).await?;
+    let mut outputs = Vec::new();
+    for file in result.outputs {
+        outputs.push((file.name, blob(file.content).await?));
+    }
+    Ok(Fetched {
+        outcome: result.outcome,
+        stdout: blob(result.stdout).await?,
+        stderr: blob(result.stderr).await?,
+        outputs,
+    })
+}
+
+/// Milliseconds UTC.
+pub fn now_ms() -> i64 {
+    std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .map_or(0, |elapsed| i64::try_from(elapsed.as_millis()).unwrap_or(i64::MAX))
+}

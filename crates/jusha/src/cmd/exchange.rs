@@ -1,0 +1,231 @@
+//! `jusha exchange`: runs an exchange, and what its operator does with it.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use base::TransferId;
+use clap::{Args, Subcommand};
+use client::Client;
+use serde::Serialize;
+use tokio::signal::unix::{SignalKind, signal};
+use wire::NewDeposit;
+
+use crate::error::{CliError, CliResult, io};
+use crate::{amount, config, logging, terminal};
+
+/// Where an exchange listens unless told otherwise.
+pub const LISTEN_DEFAULT: &str = "127.0.0.1:7480";
+/// Where a running exchange writes its URL, for its operator's commands.
+const URL_FILE: &str = "url";
+
+/// Run an exchange, or act as its operator (account, audit)
+#[derive(Debug, Args)]
+pub struct Exchange {
+    #[command(subcommand)]
+    verb: Option<Verb>,
+    /// Where everything is kept [default: ~/.local/share/jusha/exchange]
+    #[arg(long, value_name = "DIR", global = true)]
+    data: Option<PathBuf>,
+    /// Where to listen; port 0 takes a free one
+    #[arg(long, value_name = "ADDRESS", default_value = LISTEN_DEFAULT)]
+    listen: SocketAddr,
+    /// How others reach it, for join strings [default: http:// and the address]
+    #[arg(long, value_name = "URL")]
+    public_url: Option<String>,
+    /// How often machines send a sign of life, in milliseconds
+    #[arg(long, value_name = "MS", value_parser = clap::value_parser!(u64).range(10..))]
+    heartbeat_ms: Option<u64>,
+    /// A machine silent for so long loses its leases, in milliseconds
+    #[arg(long, value_name = "MS", value_parser = clap::value_parser!(u64).range(10..))]
+    lapse_ms: Option<u64>,
+    /// A machine whose connection closed loses its leases after so long, in milliseconds
+    #[arg(long, value_name = "MS")]
+    reconnect_grace_ms: Option<u64>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Accounts
+    #[command(subcommand)]
+    Account(AccountVerb),
+    /// Prove that no money was made or lost, and that the journal gives the same state
+    Audit {
+        /// The exchange's URL [default: where the one in --data listens]
+        #[arg(long, value_name = "URL")]
+        url: Option<String>,
+        /// JSON on standard output
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum AccountVerb {
+    /// Open an account and print its token, the only time it is shown
+    Add {
+        /// The account's name
+        name: String,
+        /// Credits to begin with
+        #[arg(long, value_name = "N", value_parser = amount::parse_credits,
+              allow_hyphen_values = true)]
+        credits: Option<i64>,
+        /// The exchange's URL [default: where the one in --data listens]
+        #[arg(long, value_name = "URL")]
+        url: Option<String>,
+        /// JSON on standard output
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+/// Runs it.
+pub async fn main(options: &Exchange) -> CliResult {
+    let data = match &options.data {
+        Some(data) => data.clone(),
+        None => config::data_dir("exchange")?,
+    };
+    match &options.verb {
+        None => serve(options, data).await,
+        Some(Verb::Account(AccountVerb::Add { name, credits, url, json })) => {
+            let operator = operator(&data, url.as_deref())?;
+            let opened = open_account(&operator, name, credits.unwrap_or(0)).await?;
+            if *json {
+                terminal::json(&opened)?;
+            } else {
+                terminal::line(&format!("account  {}\ntoken    {}", opened.account, opened.token))?;
+                eprintln!("use it with: jusha login {} {}", opened.url, opened.token);
+            }
+            Ok(0)
+        }
+        Some(Verb::Audit { url, json }) => {
+            let audit = operator(&data, url.as_deref())?.audit().await?;
+            let sound = audit.sum_nanocredits == 0
+                && audit.mismatched_accounts.is_empty()
+                && audit.negative_accounts.is_empty()
+                && audit.state_digest == audit.replayed_digest;
+            if *json {
+                terminal::json(&audit)?;
+            } else {
+                terminal::line(&format!(
+                    "sum of all balances  {} nanocredits\naccounts that do not add up  {}\n\
+                     accounts below zero  {}\ntransfers  {}\njournal entries  {}\n\
+                     state      {}\nreplayed   {}\n{}",
+                    audit.sum_nanocredits,
+                    none_or(&audit.mismatched_accounts),
+                    none_or(&audit.negative_accounts),
+                    audit.transfers,
+                    audit.journal_sequence,
+                    audit.state_digest,
+                    audit.replayed_digest,
+                    if sound { "sound" } else { "NOT SOUND" },
+                ))?;
+            }
+            Ok(if sound { 0 } else { 1 })
+        }
+    }
+}
+
+fn none_or(names: &[String]) -> String {
+    if names.is_empty() { "none".to_owned() } else { names.join(", ") }
+}
+
+async fn serve(options: &Exchange, data: PathBuf) -> CliResult {
+    logging::start();
+    let mut config = exchange::Config::new(&data, options.listen);
+    config.public_url = options.public_url.clone();
+    config.heartbeat_ms = options.heartbeat_ms.unwrap_or(config.heartbeat_ms);
+    config.lapse_after_ms = options.lapse_ms.unwrap_or(config.lapse_after_ms);
+    // Asked for quick lapses, it should not be a lost connection that is waited for longer.
+    config.reconnect_grace_ms =
+        options.reconnect_grace_ms.unwrap_or(config.reconnect_grace_ms.min(config.lapse_after_ms));
+    if config.lapse_after_ms <= config.heartbeat_ms {
+        return Err(CliError::new(format!(
+            "--lapse-ms {} is not longer than --heartbeat-ms {}",
+            config.lapse_after_ms, config.heartbeat_ms
+        ))
+        .hint("give it three heartbeats at least"));
+    }
+    let mut terminate = io(signal(SignalKind::terminate()), "listen for SIGTERM")?;
+    let mut interrupt = io(signal(SignalKind::interrupt()), "listen for SIGINT")?;
+    let shutdown = async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    };
+    let ready = |address: SocketAddr| {
+        let url = format!("http://{}", reachable(address));
+        // The operator's commands can be told the URL instead.
+        if let Err(error) = fs::write(data.join(URL_FILE), &url) {
+            tracing::warn!("the URL is not noted in {}: {error}", data.display());
+        }
+        // A closed standard output is no reason not to serve.
+        let _ = terminal::line(&format!("listening on {url}"));
+    };
+    exchange::run(config, shutdown, ready).await.map_err(|error| CliError::from_chain(&error))?;
+    Ok(0)
+}
+
+/// How to connect from this computer to an address that was bound.
+fn reachable(address: SocketAddr) -> SocketAddr {
+    match address {
+        SocketAddr::V4(v4) if v4.ip().is_unspecified() => {
+            SocketAddr::from(([127, 0, 0, 1], v4.port()))
+        }
+        SocketAddr::V6(v6) if v6.ip().is_unspecified() => {
+            SocketAddr::from(([0, 0, 0, 0, 0, 0, 0, 1], v6.port()))
+        }
+        other => other,
+    }
+}
+
+/// A client with the operator's token of the exchange in `data`.
+pub fn operator(data: &Path, url: Option<&str>) -> CliResult<Client> {
+    let hint = "--data DIR says where the exchange keeps its data; it must have been started once";
+    let read = |file: &str| {
+        let path = data.join(file);
+        fs::read_to_string(&path).map_err(|error| {
+            CliError::new(format!("can't read {}: {error}", path.display())).hint(hint)
+        })
+    };
+    let token = read(exchange::OPERATOR_TOKEN_FILE)?;
+    let url = match url {
+        Some(url) => url.to_owned(),
+        None => read(URL_FILE)?,
+    };
+    Ok(Client::new(url.trim(), &token)?)
+}
+
+/// A new account as its owner needs it.
+#[derive(Debug, Serialize)]
+pub struct Opened {
+    /// The exchange's URL.
+    pub url: String,
+    /// The account.
+    pub account: base::AccountId,
+    /// Its token.
+    pub token: String,
+    /// What it begins with.
+    pub available_nanocredits: i64,
+}
+
+/// Opens an account with some credits.
+pub async fn open_account(operator: &Client, name: &str, nanocredits: i64) -> CliResult<Opened> {
+    let created = operator.open_account(name).await?;
+    if nanocredits > 0 {
+        let deposit = NewDeposit {
+            account: created.account,
+            amount_nanocredits: nanocredits,
+            transfer: TransferId(client::random_id()),
+        };
+        let patience = client::Patience::For(std::time::Duration::from_secs(30));
+        patience.ask(|_| (), || operator.deposit(&deposit)).await?;
+    }
+    Ok(Opened {
+        url: operator.url().to_owned(),
+        account: created.account,
+        token: created.token,
+        available_nanocredits: nanocredits,
+    })
+}

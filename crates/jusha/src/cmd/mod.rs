@@ -1,0 +1,15 @@
+//! One file per subcommand, each thin: options, a call, output.
+
+pub mod exchange;
+pub mod exec;
+pub mod jobs;
+pub mod login;
+pub mod machine;
+pub mod map;
+pub mod market;
+pub mod order;
+pub mod provide;
+pub mod run;
+pub mod up;
+pub mod verify;
+pub mod wallet;

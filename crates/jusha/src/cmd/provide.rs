@@ -1,0 +1,78 @@
+//! `jusha provide`: offers this computer's slots.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Args;
+use provider::Config;
+
+use crate::config;
+use crate::error::{CliResult, io};
+use crate::{amount, logging};
+
+/// Offer this computer's slots at a price and run what is bought
+#[derive(Debug, Args)]
+#[command(after_help = "\
+SIGTERM or Ctrl-C drains: asks are withdrawn, every task stops at a checkpoint that is uploaded and
+paid, then the command ends. A second one stops at once.")]
+pub struct Provide {
+    /// A join string such as 'http://HOST:PORT/#join=CODE'; needed once per data directory
+    join: Option<String>,
+    /// How many tasks may run at once [default: this computer's cores]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=4096))]
+    slots: Option<u32>,
+    /// The least to work for, per Tfuel: credits such as 0.0003, or nanocredits such as 300000n
+    #[arg(long, value_name = "PRICE", default_value = "0.0003",
+          value_parser = amount::parse_price, allow_hyphen_values = true)]
+    price: i64,
+    /// Where the machine's key, enrolment and caches are kept
+    /// [default: ~/.local/share/jusha/provider]
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+    /// The machine's name, shown to people [default: this computer's]
+    #[arg(long, value_name = "TEXT")]
+    name: Option<String>,
+    /// Memory that one slot may use
+    #[arg(long, value_name = "MIB", default_value_t = 2048,
+          value_parser = clap::value_parser!(u32).range(16..=1048576))]
+    memory: u32,
+    /// Least time between two durable checkpoints of a task, in milliseconds
+    #[arg(long, value_name = "MS", default_value_t = 1000)]
+    checkpoint_interval_ms: u64,
+    /// How long a drain may take, in seconds
+    #[arg(long, value_name = "S", default_value_t = 60)]
+    drain_s: u64,
+}
+
+/// Runs it.
+pub async fn main(options: &Provide) -> CliResult {
+    logging::start();
+    let data = match &options.data {
+        Some(data) => data.clone(),
+        None => config::data_dir("provider")?,
+    };
+    let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get() as u32);
+    let program = io(std::env::current_exe(), "find this program's own file")?;
+    provider::run(Config {
+        data,
+        join: options.join.clone(),
+        name: options.name.clone().unwrap_or_else(host_name),
+        slots: options.slots.unwrap_or(cores),
+        memory_mib_per_slot: options.memory,
+        price_nanocredits_per_tfuel: options.price,
+        checkpoint_interval: Duration::from_millis(options.checkpoint_interval_ms),
+        drain_max: Duration::from_secs(options.drain_s),
+        worker: (program, vec!["worker".to_owned()]),
+    })
+    .await?;
+    Ok(0)
+}
+
+/// This computer's name.
+pub fn host_name() -> String {
+    nix::unistd::gethostname()
+        .ok()
+        .and_then(|name| name.into_string().ok())
+        .filter(|name| !name.is_empty())
+        .unwrap_or_else(|| "a computer".to_owned())
+}

@@ -1,0 +1,122 @@
+//! Which exchange, as whom: from the command line, the environment, or what `jusha login` and
+//! `jusha up` stored.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use client::Client;
+use serde::{Deserialize, Serialize};
+
+use crate::error::{CliError, CliResult, io};
+
+/// Options of every command that talks to an exchange.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Exchange")]
+pub struct Access {
+    /// The exchange's URL
+    #[arg(long, env = "JUSHA_URL", value_name = "URL")]
+    pub url: Option<String>,
+    /// The account's token
+    #[arg(long, env = "JUSHA_TOKEN", value_name = "TOKEN", hide_env_values = true)]
+    pub token: Option<String>,
+}
+
+/// What is stored.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stored {
+    /// The exchange's URL.
+    pub url: String,
+    /// The account's token.
+    pub token: String,
+}
+
+impl Access {
+    /// A client for the chosen exchange and account.
+    pub fn client(&self) -> CliResult<Client> {
+        let stored = match (&self.url, &self.token) {
+            (Some(_), Some(_)) => None,
+            _ => load()?,
+        };
+        let url = self.url.clone().or_else(|| stored.as_ref().map(|stored| stored.url.clone()));
+        // A stored token is for the stored exchange: it is not sent to another one.
+        let token = self.token.clone().or_else(|| {
+            stored.filter(|stored| Some(&stored.url) == url.as_ref()).map(|stored| stored.token)
+        });
+        let Some(url) = url else {
+            return Err(CliError::new("no exchange is configured")
+                .hint("`jusha up` starts one here; `jusha login URL TOKEN` uses another one's"));
+        };
+        Ok(Client::new(&url, token.as_deref().unwrap_or(""))?)
+    }
+}
+
+fn base(variable: &str, below_home: &str) -> CliResult<PathBuf> {
+    let absolute =
+        |value: std::ffi::OsString| Some(PathBuf::from(value)).filter(|p| p.is_absolute());
+    if let Some(path) = std::env::var_os(variable).and_then(absolute) {
+        return Ok(path.join("jusha"));
+    }
+    match std::env::var_os("HOME").and_then(absolute) {
+        Some(home) => Ok(home.join(below_home).join("jusha")),
+        None => Err(CliError::new("no home directory is known").hint("set HOME")),
+    }
+}
+
+/// Where the configuration is.
+pub fn path() -> CliResult<PathBuf> {
+    Ok(base("XDG_CONFIG_HOME", ".config")?.join("config.toml"))
+}
+
+/// Where data is kept unless `--data` says otherwise.
+pub fn data_dir(name: &str) -> CliResult<PathBuf> {
+    Ok(base("XDG_DATA_HOME", ".local/share")?.join(name))
+}
+
+/// Where compiled modules are kept for local runs; none if there is no such place.
+pub fn artefacts_dir() -> Option<PathBuf> {
+    let path = base("XDG_CACHE_HOME", ".cache").ok()?.join("artefacts");
+    fs::create_dir_all(&path).ok().map(|()| path)
+}
+
+/// The stored configuration, if there is one.
+pub fn load() -> CliResult<Option<Stored>> {
+    let path = path()?;
+    let text = match fs::read_to_string(&path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        other => io(other, format_args!("read {}", path.display()))?,
+    };
+    toml::from_str(&text).map(Some).map_err(|error| {
+        CliError::new(format!("{} is damaged: {}", path.display(), error.message()))
+            .hint("`jusha login URL TOKEN` writes it anew")
+    })
+}
+
+/// Stores it, readable by the owner only. What was there for another exchange is kept beside
+/// it; the answer is where.
+pub fn store(new: &Stored) -> CliResult<Option<PathBuf>> {
+    let path = path()?;
+    let mut kept = None;
+    if !matches!(load(), Ok(None)) && !matches!(load(), Ok(Some(old)) if old.url == new.url) {
+        let beside = path.with_extension("toml.before");
+        io(fs::rename(&path, &beside), format_args!("keep {}", path.display()))?;
+        kept = Some(beside);
+    }
+    let text = toml::to_string(new).map_err(|error| CliError::new(error.to_string()))?;
+    write_private(&path, text.as_bytes())?;
+    Ok(kept)
+}
+
+/// Writes a file that only its owner may read, whole or not at all.
+pub fn write_private(path: &Path, bytes: &[u8]) -> CliResult<()> {
+    let directory = path.parent().unwrap_or(Path::new("."));
+    io(fs::create_dir_all(directory), format_args!("make {}", directory.display()))?;
+    let written = tempfile::NamedTempFile::new_in(directory).and_then(|mut file| {
+        std::io::Write::write_all(&mut file, bytes)?;
+        file.as_file().sync_all()?;
+        file.persist(path).map_err(|error| error.error)
+    });
+    io(written, format_args!("write {}", path.display()))?;
+    Ok(())
+}

@@ -1,0 +1,112 @@
+//! Errors as a person at a terminal meets them: one line of what, one of what to do.
+
+use std::error::Error;
+use std::fmt;
+
+use client::ClientError;
+use provider::ProviderError;
+
+use crate::exit;
+
+/// An error, its advice and the exit status it leads to.
+#[derive(Debug)]
+pub struct CliError {
+    message: String,
+    hint: Option<String>,
+    /// Exit status.
+    pub exit: u8,
+}
+
+/// What a command ends with.
+pub type CliResult<T = u8> = Result<T, CliError>;
+
+impl CliError {
+    /// Something in the way that is not the program's fault.
+    pub fn new(message: impl Into<String>) -> Self {
+        CliError { message: message.into(), hint: None, exit: exit::FAILED }
+    }
+
+    /// The program, its input or its checkpoint can't be used.
+    pub fn refused(message: impl Into<String>) -> Self {
+        CliError { exit: exit::REFUSED, ..CliError::new(message) }
+    }
+
+    /// With what to do about it.
+    pub fn hint(self, hint: impl Into<String>) -> Self {
+        CliError { hint: Some(hint.into()), ..self }
+    }
+
+    /// With another exit status.
+    pub fn exit(self, exit: u8) -> Self {
+        CliError { exit, ..self }
+    }
+
+    /// An error with all its causes in one line.
+    pub fn from_chain(error: &dyn Error) -> Self {
+        let mut message = error.to_string();
+        let mut source = error.source();
+        while let Some(cause) = source {
+            let cause_text = cause.to_string();
+            // Many libraries repeat their cause in their own text.
+            if !message.contains(&cause_text) {
+                message.push_str(": ");
+                message.push_str(&cause_text);
+            }
+            source = cause.source();
+        }
+        CliError::new(message)
+    }
+}
+
+impl fmt::Display for CliError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "error: {}", self.message)?;
+        match &self.hint {
+            Some(hint) => write!(f, "\nhint: {hint}"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl From<ClientError> for CliError {
+    fn from(error: ClientError) -> Self {
+        let hint = match &error {
+            ClientError::Unreachable { .. } => Some(
+                "is it running? `jusha up` starts one here; `jusha login URL TOKEN` or JUSHA_URL \
+                 say which one to use",
+            ),
+            ClientError::Url { .. } => Some("it looks like http://HOST:PORT"),
+            ClientError::Refused { status: 401 | 403, .. } => Some(
+                "`jusha login URL TOKEN` stores the token of your account; `jusha exchange account \
+                 add NAME` makes one",
+            ),
+            ClientError::Refused { code, .. } if code == "insufficient_funds" => {
+                Some("a smaller --budget, or more credits: `jusha wallet show` says what there is")
+            }
+            _ => None,
+        };
+        let cli = CliError::from_chain(&error);
+        match hint {
+            Some(hint) => cli.hint(hint),
+            None => cli,
+        }
+    }
+}
+
+impl From<ProviderError> for CliError {
+    fn from(error: ProviderError) -> Self {
+        CliError::from_chain(&error).hint(error.hint())
+    }
+}
+
+/// For I/O: what was tried with which file, and what the system said.
+pub fn io<T>(result: std::io::Result<T>, what: impl fmt::Display) -> CliResult<T> {
+    result.map_err(|error| {
+        let cli = CliError::new(format!("can't {what}: {error}"));
+        match error.kind() {
+            std::io::ErrorKind::StorageFull => cli.hint("the disk is full: free some space"),
+            std::io::ErrorKind::PermissionDenied => cli.hint("check who may write there"),
+            _ => cli,
+        }
+    })
+}

@@ -1,0 +1,60 @@
+//! Runs a task here, in a worker child process like everywhere else: this process never
+//! executes a guest either.
+
+use runtime::checkpoint::Checkpoint;
+use runtime::protocol::{End, FromWorker, Record, Start, ToWorker};
+use runtime::worker::Worker;
+
+use crate::error::{CliResult, io};
+
+/// How a local run ended.
+pub enum LocalEnd {
+    /// The program is done.
+    Ended(Box<End>),
+    /// It stopped at `stop_at_fuel`, or because `on_record` wanted no more.
+    Stopped(Checkpoint),
+    /// It can't be run.
+    Refused(String),
+    /// The host failed.
+    Fault(String),
+    /// `on_record` wanted no more.
+    Enough,
+}
+
+/// Runs to the end, or until `on_record` answers `false`. Every record of the chain is passed
+/// to it once, the last one included.
+pub fn run(
+    start: Start,
+    mut on_record: impl FnMut(Record) -> CliResult<bool>,
+) -> CliResult<LocalEnd> {
+    let program = io(std::env::current_exe(), "find this program's own file")?;
+    let (mut worker, mut events) = io(Worker::spawn(&program, &["worker"]), "start a worker")?;
+    if let Err(error) = worker.send(&ToWorker::Start(Box::new(start))) {
+        // It died while it was told: its last event says more than a broken pipe.
+        if let FromWorker::Fault { reason } = events.next_event() {
+            return Ok(LocalEnd::Fault(reason));
+        }
+        return Ok(LocalEnd::Fault(format!("the worker takes no task: {error}")));
+    }
+    let mut last = None;
+    loop {
+        match events.next_event() {
+            FromWorker::Started | FromWorker::Progress { .. } | FromWorker::Captured(_) => {}
+            FromWorker::Record(record) => {
+                last = Some(record);
+                if !on_record(record)? {
+                    return Ok(LocalEnd::Enough);
+                }
+            }
+            FromWorker::Stopped(checkpoint) => return Ok(LocalEnd::Stopped(checkpoint)),
+            FromWorker::Ended(end) => {
+                if last != Some(end.record) {
+                    on_record(end.record)?;
+                }
+                return Ok(LocalEnd::Ended(end));
+            }
+            FromWorker::Refused { reason } => return Ok(LocalEnd::Refused(reason)),
+            FromWorker::Fault { reason } => return Ok(LocalEnd::Fault(reason)),
+        }
+    }
+}

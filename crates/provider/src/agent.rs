@@ -1,0 +1,432 @@
+//! The agent's one loop: an async `select` returns a typed action, a synchronous `apply` acts
+//! on it. Everything slow is in tasks of its own ([`crate::link`], [`crate::drive`]).
+//!
+//! It must run on tokio's multi-threaded runtime: writing a receipt waits for the disk.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use base::{AttemptId, LeaseId};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
+use tokio::sync::{Semaphore, watch};
+use tokio::task::AbortHandle;
+use tokio::time::{Instant, sleep_until};
+use wire::{AttemptProgress, AttemptStart, OfferTerms, SignedReceipt, ToAgent, ToExchange};
+
+use crate::asks::Asks;
+use crate::attempt::{Control, Report, Shared};
+use crate::blobs::Blobs;
+use crate::drive::drive;
+use crate::link::{Introduction, Link, LinkEvent};
+use crate::reconcile::{Ours, reconcile};
+use crate::state::State;
+use crate::{Config, ProviderError, enrol};
+
+/// After the last attempt of a drain: for the exchange to close the leases.
+const CLOSING_MAX: Duration = Duration::from_secs(3);
+/// A drain without a connection is not worth waiting for longer.
+const DRAIN_OFFLINE_MAX: Duration = Duration::from_secs(10);
+/// A fill is told in two messages, the ask's new state and the lease: between them the sum of
+/// both looks wrong, so what to offer is worked out when both must have come.
+const SETTLING: Duration = Duration::from_millis(5);
+/// After an ask was refused, before the next one.
+const REFUSAL_PAUSE: Duration = Duration::from_secs(2);
+
+pub(crate) async fn run(config: Config) -> Result<(), ProviderError> {
+    let state = Arc::new(State::open(&config.data)?);
+    let key = Arc::new(state.key()?);
+    let enrolment = enrol::enrolment(&state, &key, &config.name, config.join.as_deref()).await?;
+    let signals = |kind| {
+        signal(kind).map_err(|source| ProviderError::System { what: "deliver signals", source })
+    };
+    let signals = [signals(SignalKind::terminate())?, signals(SignalKind::interrupt())?];
+    let link = Link::start(Introduction {
+        url: enrolment.url.clone(),
+        exchange: enrolment.exchange,
+        machine: enrolment.machine,
+        key: key.clone(),
+        offer: OfferTerms {
+            name: config.name.clone(),
+            slots: config.slots,
+            memory_mib_per_slot: config.memory_mib_per_slot,
+            transforms: vec![runtime::TRANSFORM_VERSION],
+            agent_version: env!("CARGO_PKG_VERSION").to_owned(),
+        },
+    });
+    let (connected, connection) = watch::channel(false);
+    let (reports, attempt_reports) = mpsc::unbounded_channel();
+    let shared = Arc::new(Shared {
+        exchange: enrolment.exchange,
+        blobs: Blobs::new(&enrolment.url, &enrolment.token, state.blobs()),
+        state,
+        key,
+        slots: Arc::new(Semaphore::new(config.slots as usize)),
+        slot_pages_max: config.memory_mib_per_slot.saturating_mul(16),
+        checkpoint_interval: config.checkpoint_interval,
+        worker: config.worker.clone(),
+        connected: connection,
+        reports,
+    });
+    let prefix = format!("ask-{:08x}", getrandom::u32().unwrap_or_default());
+    tracing::info!("machine {} of {}: {} slots", enrolment.machine, enrolment.url, config.slots);
+    let mut agent = Agent {
+        asks: Asks::new(config.slots, config.price_nanocredits_per_tfuel, prefix),
+        drain_max: config.drain_max,
+        shared,
+        link,
+        reports: attempt_reports,
+        signals,
+        connected,
+        attempts: BTreeMap::new(),
+        leases: BTreeSet::new(),
+        heartbeat: Duration::from_secs(2),
+        heartbeat_at: Instant::now(),
+        offer_at: None,
+        drain: None,
+    };
+    loop {
+        let action = agent.select().await;
+        if let Some(end) = agent.apply(action) {
+            return end;
+        }
+    }
+}
+
+/// An attempt as the loop sees it.
+struct Running {
+    lease: LeaseId,
+    control: UnboundedSender<Control>,
+    task: AbortHandle,
+    fuel: u64,
+    /// Sent, or to be sent, until it is answered.
+    unacknowledged: Option<SignedReceipt>,
+}
+
+/// A drain under way.
+struct Drain {
+    deadline: Instant,
+}
+
+struct Agent {
+    shared: Arc<Shared>,
+    link: Link,
+    reports: UnboundedReceiver<(AttemptId, Report)>,
+    signals: [Signal; 2],
+    connected: watch::Sender<bool>,
+    asks: Asks,
+    attempts: BTreeMap<AttemptId, Running>,
+    leases: BTreeSet<LeaseId>,
+    heartbeat: Duration,
+    heartbeat_at: Instant,
+    /// When to work out what to offer.
+    offer_at: Option<Instant>,
+    drain_max: Duration,
+    drain: Option<Drain>,
+}
+
+#[derive(Debug)]
+enum Action {
+    Signalled,
+    Link(LinkEvent),
+    /// The link's task is gone, which only happens when it was dismissed or broke down.
+    LinkEnded,
+    Attempt(AttemptId, Report),
+    HeartbeatDue,
+    OfferDue,
+    DrainOverdue,
+}
+
+impl Agent {
+    async fn select(&mut self) -> Action {
+        let [terminate, interrupt] = &mut self.signals;
+        let (offer_at, deadline) =
+            (self.offer_at, self.drain.as_ref().map(|drain| drain.deadline));
+        let now = Instant::now();
+        tokio::select! {
+            _ = terminate.recv() => Action::Signalled,
+            _ = interrupt.recv() => Action::Signalled,
+            event = self.link.events.recv() => event.map_or(Action::LinkEnded, Action::Link),
+            Some((attempt, report)) = self.reports.recv() => Action::Attempt(attempt, report),
+            () = sleep_until(self.heartbeat_at), if *self.connected.borrow() => {
+                Action::HeartbeatDue
+            }
+            () = sleep_until(offer_at.unwrap_or(now)), if offer_at.is_some() => Action::OfferDue,
+            () = sleep_until(deadline.unwrap_or(now)), if deadline.is_some() => {
+                Action::DrainOverdue
+            }
+        }
+    }
+
+    /// The agent's end, if this was it.
+    fn apply(&mut self, action: Action) -> Option<Result<(), ProviderError>> {
+        match action {
+            Action::Signalled if self.drain.is_some() => {
+                return Some(Err(ProviderError::Interrupted));
+            }
+            Action::Signalled => self.begin_drain(),
+            Action::Link(LinkEvent::Up { heartbeat, leases, attempts, asks }) => {
+                self.heartbeat = heartbeat;
+                self.heartbeat_at = Instant::now() + heartbeat;
+                self.leases = leases.into_iter().collect();
+                self.asks.reset(asks);
+                self.connected.send_replace(true);
+                self.welcome(&attempts);
+                self.offer();
+            }
+            Action::Link(LinkEvent::Down { reason }) => {
+                if self.connected.send_replace(false) {
+                    tracing::warn!("lost the exchange: {reason}; reconnecting");
+                } else {
+                    tracing::debug!("no exchange: {reason}");
+                }
+                if let Some(drain) = &mut self.drain {
+                    drain.deadline = drain.deadline.min(Instant::now() + DRAIN_OFFLINE_MAX);
+                }
+            }
+            Action::Link(LinkEvent::Dismissed { code, message }) => {
+                return Some(Err(ProviderError::Dismissed { code, message }));
+            }
+            Action::LinkEnded => {
+                return Some(Err(ProviderError::Dismissed {
+                    code: "connection_ended".to_owned(),
+                    message: "the connection broke down for good".to_owned(),
+                }));
+            }
+            Action::Link(LinkEvent::Said(message)) => self.hear(message),
+            Action::Attempt(attempt, report) => self.note(attempt, report),
+            Action::HeartbeatDue => {
+                self.heartbeat_at = Instant::now() + self.heartbeat;
+                let progress = self.attempts.iter().map(|(attempt, running)| AttemptProgress {
+                    attempt: *attempt,
+                    fuel: running.fuel,
+                });
+                self.link.send(ToExchange::Heartbeat { progress: progress.collect() });
+            }
+            Action::OfferDue => {
+                self.offer_at = None;
+                self.offer();
+            }
+            Action::DrainOverdue => {
+                for attempt in self.attempts.keys() {
+                    tracing::warn!("attempt {} is given up", attempt.short());
+                }
+                return Some(Ok(()));
+            }
+        }
+        self.drained().then_some(Ok(()))
+    }
+
+    fn welcome(&mut self, listed: &[AttemptStart]) {
+        tracing::info!(
+            "connected: {} leases, {} attempts to go on with",
+            self.leases.len(),
+            listed.len()
+        );
+        let ours = self.attempts.iter().map(|(attempt, running)| {
+            let sequence = running.unacknowledged.as_ref().map(|signed| signed.receipt.sequence);
+            (*attempt, Ours { unacknowledged: sequence })
+        });
+        let plan = reconcile(&ours.collect(), listed);
+        for attempt in plan.drop {
+            self.abandon(attempt, "the exchange does not list it any more");
+        }
+        for (attempt, sequence) in plan.accepted {
+            self.answer(attempt, Control::Accepted { sequence });
+        }
+        for attempt in plan.resend {
+            let receipt = self.attempts.get(&attempt).and_then(|r| r.unacknowledged.clone());
+            if let Some(receipt) = receipt {
+                self.link.send(ToExchange::Receipt(receipt));
+            }
+        }
+        for start in plan.start {
+            self.start(start);
+        }
+        for attempt in self.shared.state.receipted_attempts() {
+            if !self.attempts.contains_key(&attempt) {
+                self.shared.state.forget_receipt(attempt);
+            }
+        }
+        if self.drain.is_some() {
+            self.close_idle_leases();
+        }
+    }
+
+    fn hear(&mut self, message: ToAgent) {
+        match message {
+            ToAgent::LeaseOpened { lease, job, ask: _, price_nanocredits_per_tfuel } => {
+                tracing::info!(
+                    "lease {} for job {} at {price_nanocredits_per_tfuel} nanocredits per Tfuel",
+                    lease.short(),
+                    job.short()
+                );
+                self.leases.insert(lease);
+                self.offer_within(SETTLING);
+                if self.drain.is_some() {
+                    self.close_idle_leases();
+                }
+            }
+            ToAgent::StartAttempt(start) => self.start(start),
+            ToAgent::StopAttempt { attempt, reason } => self.abandon(attempt, &reason),
+            ToAgent::LeaseClosed { lease, reason, paid_nanocredits } => {
+                tracing::info!(
+                    "lease {} is over ({reason}); it earned {paid_nanocredits} nanocredits",
+                    lease.short()
+                );
+                self.leases.remove(&lease);
+                self.offer_within(SETTLING);
+            }
+            ToAgent::ReceiptAccepted { attempt, sequence, lease_paid_nanocredits } => {
+                tracing::debug!(
+                    "receipt {sequence} of attempt {} accepted, {lease_paid_nanocredits} \
+                     nanocredits so far",
+                    attempt.short()
+                );
+                self.answer(attempt, Control::Accepted { sequence });
+            }
+            ToAgent::ReceiptRejected { attempt, sequence, code, message, fatal } => {
+                self.answer(attempt, Control::Rejected { sequence, code, message, fatal });
+            }
+            ToAgent::AskState(ask) => {
+                self.asks.on_state(ask);
+                self.offer_within(SETTLING);
+                if self.drain.is_some() {
+                    self.withdraw();
+                }
+            }
+            ToAgent::Refused { code, message } => {
+                tracing::warn!("the exchange refused a message: {message} ({code})");
+                self.asks.on_refusal();
+                self.offer_within(REFUSAL_PAUSE);
+            }
+            ToAgent::Challenge { .. } | ToAgent::Welcome { .. } => {
+                tracing::warn!("the exchange introduced itself twice");
+            }
+        }
+    }
+
+    fn note(&mut self, attempt: AttemptId, report: Report) {
+        let Some(running) = self.attempts.get_mut(&attempt) else { return };
+        match report {
+            Report::Progress { fuel } => running.fuel = fuel,
+            Report::Receipt(receipt) => {
+                running.fuel = running.fuel.max(receipt.receipt.usage.fuel);
+                running.unacknowledged = Some(receipt.clone());
+                // Dropped when there is no connection, and then sent after the next welcome.
+                self.link.send(ToExchange::Receipt(receipt));
+            }
+            Report::Over => {
+                self.attempts.remove(&attempt);
+                self.shared.state.forget_receipt(attempt);
+                tracing::info!("attempt {} is over", attempt.short());
+                if self.drain.is_some() {
+                    self.close_idle_leases();
+                }
+            }
+        }
+    }
+
+    fn start(&mut self, start: AttemptStart) {
+        if self.attempts.contains_key(&start.attempt) || self.drain.is_some() {
+            return;
+        }
+        tracing::info!(
+            "attempt {} of task {} of job {}, epoch {}, from fuel {}",
+            start.attempt.short(),
+            start.task.short(),
+            start.job.short(),
+            start.epoch,
+            start.usage.fuel
+        );
+        let (control, controls) = mpsc::unbounded_channel();
+        let (attempt, lease, fuel) = (start.attempt, start.lease, start.usage.fuel);
+        let task = tokio::spawn(drive(self.shared.clone(), start, controls)).abort_handle();
+        let running = Running { lease, control, task, fuel, unacknowledged: None };
+        self.attempts.insert(attempt, running);
+    }
+
+    /// Stops an attempt of which nothing more will be paid.
+    fn abandon(&mut self, attempt: AttemptId, reason: &str) {
+        if let Some(running) = self.attempts.remove(&attempt) {
+            tracing::info!("attempt {} stops: {reason}", attempt.short());
+            running.task.abort();
+            self.shared.state.forget_receipt(attempt);
+        }
+    }
+
+    /// Passes an answer on to the attempt's task.
+    fn answer(&mut self, attempt: AttemptId, answer: Control) {
+        let Some(running) = self.attempts.get_mut(&attempt) else { return };
+        let answered = match &answer {
+            Control::Accepted { sequence } | Control::Rejected { sequence, .. } => *sequence,
+            Control::Drain => 0,
+        };
+        if running.unacknowledged.as_ref().is_some_and(|r| r.receipt.sequence <= answered) {
+            running.unacknowledged = None;
+        }
+        let _ = running.control.send(answer);
+    }
+
+    fn offer_within(&mut self, pause: Duration) {
+        if self.offer_at.is_none() {
+            self.offer_at = Some(Instant::now() + pause);
+        }
+    }
+
+    fn offer(&mut self) {
+        let connected = *self.connected.borrow();
+        if self.drain.is_some() || !connected {
+            return;
+        }
+        for message in self.asks.offer(self.leases.len()) {
+            self.link.send(message);
+        }
+    }
+
+    fn begin_drain(&mut self) {
+        tracing::info!("draining {} attempts; a second signal stops at once", self.attempts.len());
+        let connected = *self.connected.borrow();
+        let limit = if connected { self.drain_max } else { DRAIN_OFFLINE_MAX.min(self.drain_max) };
+        self.drain = Some(Drain { deadline: Instant::now() + limit });
+        self.withdraw();
+        for running in self.attempts.values() {
+            let _ = running.control.send(Control::Drain);
+        }
+        self.close_idle_leases();
+    }
+
+    fn withdraw(&mut self) {
+        for message in self.asks.withdraw() {
+            self.link.send(message);
+        }
+    }
+
+    /// Closes leases on which nothing runs. Those with an attempt are closed after it.
+    fn close_idle_leases(&mut self) {
+        for lease in &self.leases {
+            if !self.attempts.values().any(|running| running.lease == *lease) {
+                let reason = "the machine is drained".to_owned();
+                self.link.send(ToExchange::CloseLease { lease: *lease, reason });
+            }
+        }
+        if self.attempts.is_empty()
+            && let Some(drain) = &mut self.drain
+        {
+            drain.deadline = drain.deadline.min(Instant::now() + CLOSING_MAX);
+        }
+    }
+
+    /// Whether a drain has nothing left to wait for.
+    fn drained(&self) -> bool {
+        let settled = self.leases.is_empty() && self.asks.none_stand();
+        let done = self.drain.is_some()
+            && self.attempts.is_empty()
+            && (settled || !*self.connected.borrow());
+        if done {
+            tracing::info!("drained");
+        }
+        done
+    }
+}

@@ -1,0 +1,178 @@
+//! Which asks stand in the book, so that every free slot is offered at the owner's price.
+//!
+//! Pure: it is told what happened and says what to send. The exchange is the authority on
+//! capacity (a fill shrinks sibling asks), so a race between an ask and a fill offers too much
+//! for an instant at worst, and never sells too much.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use base::OrderId;
+use wire::{AskState, ToExchange};
+
+/// The asks of this machine.
+pub(crate) struct Asks {
+    slots: u32,
+    price_nanocredits_per_tfuel: i64,
+    open: BTreeMap<OrderId, AskState>,
+    /// Sent, not answered yet: slots by the client's order id.
+    unanswered: BTreeMap<String, u32>,
+    cancelling: BTreeSet<OrderId>,
+    /// Makes client order ids unique across restarts.
+    prefix: String,
+    counter: u64,
+}
+
+impl Asks {
+    pub(crate) fn new(slots: u32, price_nanocredits_per_tfuel: i64, prefix: String) -> Self {
+        Asks {
+            slots,
+            price_nanocredits_per_tfuel,
+            open: BTreeMap::new(),
+            unanswered: BTreeMap::new(),
+            cancelling: BTreeSet::new(),
+            prefix,
+            counter: 0,
+        }
+    }
+
+    /// After a connection: what the exchange holds is what there is.
+    pub(crate) fn reset(&mut self, asks: Vec<AskState>) {
+        self.unanswered.clear();
+        self.cancelling.clear();
+        self.open = asks
+            .into_iter()
+            .filter(|ask| ask.leaves_quantity > 0)
+            .map(|ask| (ask.order, ask))
+            .collect();
+    }
+
+    pub(crate) fn on_state(&mut self, ask: AskState) {
+        self.unanswered.remove(&ask.client_order_id);
+        if ask.leaves_quantity == 0 {
+            self.cancelling.remove(&ask.order);
+            self.open.remove(&ask.order);
+        } else {
+            self.open.insert(ask.order, ask);
+        }
+    }
+
+    /// The exchange refused something. It does not say what, so every unanswered ask is taken
+    /// for refused; one that was not shows up as an [`AskState`].
+    pub(crate) fn on_refusal(&mut self) {
+        self.unanswered.clear();
+    }
+
+    /// What to send so that exactly the free slots are offered.
+    pub(crate) fn offer(&mut self, leases_open: usize) -> Vec<ToExchange> {
+        let free = self.slots.saturating_sub(u32::try_from(leases_open).unwrap_or(u32::MAX));
+        let mut messages = Vec::new();
+        let mut offered: u32 = self.unanswered.values().sum();
+        let mut surplus = Vec::new();
+        for ask in self.open.values().filter(|ask| !self.cancelling.contains(&ask.order)) {
+            let fits = offered.saturating_add(ask.leaves_quantity) <= free;
+            if fits && ask.price_nanocredits_per_tfuel == self.price_nanocredits_per_tfuel {
+                offered += ask.leaves_quantity;
+            } else {
+                surplus.push(ask.order);
+            }
+        }
+        for order in surplus {
+            self.cancelling.insert(order);
+            messages.push(ToExchange::CancelAsk { order });
+        }
+        if free > offered {
+            self.counter += 1;
+            let client_order_id = format!("{}-{}", self.prefix, self.counter);
+            self.unanswered.insert(client_order_id.clone(), free - offered);
+            messages.push(ToExchange::PlaceAsk {
+                client_order_id,
+                instrument: crate::INSTRUMENT.to_owned(),
+                quantity: free - offered,
+                price_nanocredits_per_tfuel: self.price_nanocredits_per_tfuel,
+            });
+        }
+        messages
+    }
+
+    /// Whether nothing is offered, as far as is known.
+    pub(crate) fn none_stand(&self) -> bool {
+        self.open.is_empty() && self.unanswered.is_empty()
+    }
+
+    /// What to send so that nothing is offered any more.
+    pub(crate) fn withdraw(&mut self) -> Vec<ToExchange> {
+        let orders: Vec<OrderId> =
+            self.open.keys().copied().filter(|order| !self.cancelling.contains(order)).collect();
+        self.cancelling.extend(&orders);
+        orders.into_iter().map(|order| ToExchange::CancelAsk { order }).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn state(order: u128, client: &str, leaves_quantity: u32, price: i64) -> AskState {
+        AskState {
+            order: OrderId(order),
+            client_order_id: client.to_owned(),
+            leaves_quantity,
+            price_nanocredits_per_tfuel: price,
+        }
+    }
+
+    /// Messages in short: `+quantity` for an ask, `-order` for a cancellation.
+    fn short(messages: &[ToExchange]) -> String {
+        let words: Vec<String> = messages
+            .iter()
+            .map(|message| match message {
+                ToExchange::PlaceAsk { quantity, .. } => format!("+{quantity}"),
+                ToExchange::CancelAsk { order } => format!("-{}", order.0),
+                other => panic!("{other:?}"),
+            })
+            .collect();
+        words.join(" ")
+    }
+
+    #[test]
+    fn free_slots_are_offered_once() {
+        let mut asks = Asks::new(4, 100, "a".to_owned());
+        assert_eq!(short(&asks.offer(0)), "+4");
+        assert_eq!(short(&asks.offer(0)), "", "not answered yet, still offered");
+        asks.on_state(state(1, "a-1", 4, 100));
+        assert_eq!(short(&asks.offer(0)), "");
+        asks.on_state(state(1, "a-1", 3, 100));
+        assert_eq!(short(&asks.offer(1)), "", "one leased, three offered");
+        assert_eq!(short(&asks.offer(0)), "+1", "the lease closed");
+    }
+
+    #[test]
+    fn a_filled_ask_is_gone() {
+        let mut asks = Asks::new(1, 100, "a".to_owned());
+        asks.offer(0);
+        asks.on_state(state(1, "a-1", 1, 100));
+        asks.on_state(state(1, "a-1", 0, 100));
+        assert_eq!(short(&asks.offer(1)), "");
+        assert_eq!(short(&asks.offer(0)), "+1");
+    }
+
+    #[test]
+    fn an_ask_at_another_price_or_too_large_is_replaced() {
+        let mut asks = Asks::new(2, 100, "b".to_owned());
+        asks.reset(vec![state(1, "a-1", 1, 90), state(2, "a-2", 3, 100)]);
+        assert_eq!(short(&asks.offer(0)), "-1 -2 +2");
+        assert_eq!(short(&asks.offer(0)), "", "cancellations are under way");
+        asks.on_state(state(1, "a-1", 0, 90));
+        asks.on_state(state(2, "a-2", 0, 100));
+        asks.on_state(state(3, "b-1", 2, 100));
+        assert_eq!(short(&asks.offer(0)), "");
+    }
+
+    #[test]
+    fn withdrawing_cancels_what_is_open_once() {
+        let mut asks = Asks::new(2, 100, "b".to_owned());
+        asks.reset(vec![state(1, "a-1", 1, 100), state(2, "a-2", 0, 100)]);
+        assert_eq!(short(&asks.withdraw()), "-1");
+        assert_eq!(short(&asks.withdraw()), "");
+    }
+}

@@ -1,0 +1,51 @@
+//! What the agent and the task that drives one attempt say to each other.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use base::{AttemptId, ExchangeId};
+use ed25519_dalek::SigningKey;
+use tokio::sync::{Semaphore, mpsc, watch};
+use wire::SignedReceipt;
+
+use crate::blobs::Blobs;
+use crate::state::State;
+
+/// Agent → attempt. (To drop an attempt, the agent aborts its task: the worker dies with it.)
+#[derive(Debug)]
+pub(crate) enum Control {
+    /// Stop at a checkpoint, upload it, say `Yielded`.
+    Drain,
+    /// A receipt was accepted.
+    Accepted { sequence: u64 },
+    /// A receipt was refused.
+    Rejected { sequence: u64, code: String, message: String, fatal: bool },
+}
+
+/// Attempt → agent.
+#[derive(Debug)]
+pub(crate) enum Report {
+    /// How far it is, for heartbeats.
+    Progress { fuel: u64 },
+    /// To be sent until it is answered.
+    Receipt(SignedReceipt),
+    /// Nothing more follows.
+    Over,
+}
+
+/// What all attempts share.
+pub(crate) struct Shared {
+    pub exchange: ExchangeId,
+    pub state: Arc<State>,
+    pub key: Arc<SigningKey>,
+    pub blobs: Blobs,
+    /// One permit per slot. Inputs are downloaded before one is taken.
+    pub slots: Arc<Semaphore>,
+    pub slot_pages_max: u32,
+    pub checkpoint_interval: Duration,
+    pub worker: (PathBuf, Vec<String>),
+    /// Whether the exchange is there: without it no checkpoint is worth capturing.
+    pub connected: watch::Receiver<bool>,
+    pub reports: mpsc::UnboundedSender<(AttemptId, Report)>,
+}

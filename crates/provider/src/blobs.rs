@@ -1,0 +1,232 @@
+//! Blobs go through the exchange over HTTP; modules and inputs are kept on disk.
+//!
+//! Nothing is used before its digest was checked, whether it comes from the network or from
+//! the cache: the cache may be damaged by a crash or a full disk, and costs only a download.
+
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use base::Digest;
+use futures_util::stream::{self, StreamExt, TryStreamExt};
+use reqwest::StatusCode;
+use wire::{BlobQuery, ErrorBody};
+
+use crate::durable;
+
+/// Longest blob that is accepted: as long as a memory of 4 GiB could never be in one piece.
+const BLOB_BYTES_MAX: usize = 1 << 30;
+/// The cache is trimmed to this when it has grown past it.
+const CACHE_BYTES_MAX: u64 = 4 << 30;
+/// Transfers at once per attempt.
+const CONCURRENCY: usize = 8;
+/// Digests in one question: about 270 kB of JSON.
+const QUERY_DIGESTS_MAX: usize = 4096;
+/// A transfer that stands still for so long is tried again.
+const STALL_MAX: Duration = Duration::from_secs(30);
+
+/// Access to the exchange's blobs.
+#[derive(Clone)]
+pub(crate) struct Blobs {
+    http: reqwest::Client,
+    url: String,
+    token: String,
+    cache: PathBuf,
+}
+
+/// Why a blob could not be had or stored.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum BlobError {
+    #[error("the exchange can't be reached for a blob")]
+    Unreachable(#[source] reqwest::Error),
+    #[error("the exchange does not have blob {0}")]
+    Absent(Digest),
+    #[error("blob {0} arrived altered")]
+    Altered(Digest),
+    #[error("blob {0} is longer than {BLOB_BYTES_MAX} bytes")]
+    TooLong(Digest),
+    #[error("the exchange refused a blob request: {message} ({code}, {status})")]
+    Refused { status: StatusCode, code: String, message: String },
+}
+
+impl BlobError {
+    /// Whether it is worth trying again.
+    pub(crate) fn is_transient(&self) -> bool {
+        match self {
+            BlobError::Unreachable(_) | BlobError::Altered(_) => true,
+            BlobError::Absent(_) | BlobError::TooLong(_) => false,
+            // A full disk at the exchange (507) is mended sooner or later, too.
+            BlobError::Refused { status, .. } => {
+                status.is_server_error()
+                    || [StatusCode::REQUEST_TIMEOUT, StatusCode::TOO_MANY_REQUESTS].contains(status)
+            }
+        }
+    }
+}
+
+impl Blobs {
+    pub(crate) fn new(url: &str, token: &str, cache: PathBuf) -> Self {
+        trim(&cache);
+        let http = reqwest::Client::builder()
+            .connect_timeout(Duration::from_secs(10))
+            .read_timeout(STALL_MAX)
+            .build()
+            .unwrap_or_default();
+        Blobs { http, url: url.to_owned(), token: token.to_owned(), cache }
+    }
+
+    /// A blob that may be wanted again: looked for in the cache first, kept there afterwards.
+    pub(crate) async fn fetch(&self, digest: Digest) -> Result<Vec<u8>, BlobError> {
+        let path = self.cache.join(digest.to_hex());
+        if let Some(bytes) = cached(&path, digest) {
+            return Ok(bytes);
+        }
+        let bytes = self.download(digest).await?;
+        if let Err(error) = durable::replace(&path, &bytes) {
+            tracing::warn!("blob {digest} is not cached: {error}");
+        }
+        Ok(bytes)
+    }
+
+    /// A blob that won't be wanted again.
+    pub(crate) async fn download(&self, digest: Digest) -> Result<Vec<u8>, BlobError> {
+        // What everybody knows need not travel: most tasks have empty output.
+        if digest == Digest::of(b"") {
+            return Ok(Vec::new());
+        }
+        let mut response = self
+            .http
+            .get(format!("{}/v1/blobs/{digest}", self.url))
+            .bearer_auth(&self.token)
+            .send()
+            .await
+            .map_err(BlobError::Unreachable)?;
+        if response.status() == StatusCode::NOT_FOUND {
+            return Err(BlobError::Absent(digest));
+        }
+        if !response.status().is_success() {
+            return Err(refused(response).await);
+        }
+        let mut bytes = Vec::new();
+        while let Some(chunk) = response.chunk().await.map_err(BlobError::Unreachable)? {
+            if bytes.len() + chunk.len() > BLOB_BYTES_MAX {
+                return Err(BlobError::TooLong(digest));
+            }
+            bytes.extend_from_slice(&chunk);
+        }
+        if Digest::of(&bytes) == digest { Ok(bytes) } else { Err(BlobError::Altered(digest)) }
+    }
+
+    /// Several at once.
+    pub(crate) async fn download_all(
+        &self,
+        digests: Vec<Digest>,
+    ) -> Result<Vec<(Digest, Vec<u8>)>, BlobError> {
+        stream::iter(digests)
+            .map(|digest| async move { Ok((digest, self.download(digest).await?)) })
+            .buffer_unordered(CONCURRENCY)
+            .try_collect()
+            .await
+    }
+
+    /// Uploads those of `blobs` that the exchange lacks.
+    pub(crate) async fn store(&self, blobs: &[(Digest, &[u8])]) -> Result<(), BlobError> {
+        for batch in blobs.chunks(QUERY_DIGESTS_MAX) {
+            let lacking = self.lacking(batch.iter().map(|(digest, _)| *digest).collect()).await?;
+            stream::iter(batch.iter().filter(|(digest, _)| lacking.contains(digest)).map(Ok))
+                .try_for_each_concurrent(CONCURRENCY, |(_, bytes)| self.upload(bytes))
+                .await?;
+        }
+        Ok(())
+    }
+
+    async fn lacking(&self, digests: Vec<Digest>) -> Result<Vec<Digest>, BlobError> {
+        let response = self
+            .http
+            .post(format!("{}/v1/blobs/missing", self.url))
+            .bearer_auth(&self.token)
+            .json(&BlobQuery { digests })
+            .send()
+            .await
+            .map_err(BlobError::Unreachable)?;
+        if !response.status().is_success() {
+            return Err(refused(response).await);
+        }
+        let answer: BlobQuery = response.json().await.map_err(BlobError::Unreachable)?;
+        Ok(answer.digests)
+    }
+
+    async fn upload(&self, bytes: &[u8]) -> Result<(), BlobError> {
+        let response = self
+            .http
+            .post(format!("{}/v1/blobs", self.url))
+            .bearer_auth(&self.token)
+            .body(bytes.to_vec())
+            .send()
+            .await
+            .map_err(BlobError::Unreachable)?;
+        if response.status().is_success() { Ok(()) } else { Err(refused(response).await) }
+    }
+}
+
+async fn refused(response: reqwest::Response) -> BlobError {
+    let status = response.status();
+    let body = response.json::<ErrorBody>().await.unwrap_or_else(|_| ErrorBody {
+        code: "no_error_body".to_owned(),
+        message: "it gave no reason".to_owned(),
+    });
+    BlobError::Refused { status, code: body.code, message: body.message }
+}
+
+fn cached(path: &Path, digest: Digest) -> Option<Vec<u8>> {
+    let bytes = fs::read(path).ok()?;
+    if Digest::of(&bytes) != digest {
+        let _ = fs::remove_file(path);
+        return None;
+    }
+    // Marks it as used, for `trim`; a failure only makes it look older.
+    let _ = File::open(path).and_then(|file| file.set_modified(SystemTime::now()));
+    Some(bytes)
+}
+
+/// Removes what was used longest ago until the cache fits.
+fn trim(cache: &Path) {
+    let files = || -> io::Result<Vec<(SystemTime, u64, PathBuf)>> {
+        fs::read_dir(cache)?
+            .map(|entry| {
+                let entry = entry?;
+                let meta = entry.metadata()?;
+                Ok((meta.modified()?, meta.len(), entry.path()))
+            })
+            .collect()
+    };
+    let Ok(mut files) = files() else { return };
+    files.sort();
+    let mut total: u64 = files.iter().map(|(_, bytes, _)| bytes).sum();
+    for (_, bytes, path) in files {
+        if total <= CACHE_BYTES_MAX {
+            break;
+        }
+        if fs::remove_file(path).is_ok() {
+            total -= bytes;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_damaged_cached_blob_is_not_used() {
+        let dir = tempfile::tempdir().unwrap();
+        let digest = Digest::of(b"sand");
+        let path = dir.path().join(digest.to_hex());
+        fs::write(&path, b"sand").unwrap();
+        assert_eq!(cached(&path, digest).as_deref(), Some(b"sand".as_slice()));
+        fs::write(&path, b"dust").unwrap();
+        assert_eq!(cached(&path, digest), None);
+        assert!(!path.exists());
+    }
+}

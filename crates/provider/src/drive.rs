@@ -1,0 +1,467 @@
+//! One attempt, from the exchange's order to the last accepted receipt.
+//!
+//! Phases, in order: say again what an earlier process may have left unsaid; fetch; wait for a
+//! slot; run, with durable checkpoints at the pace of [`crate::cadence`]; settle, which tries
+//! until the last receipt is answered. Everything that can be mended by waiting is waited for:
+//! the attempt's end is decided by the exchange (it drops attempts that lapse), not here.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use base::{Digest, Usage};
+use runtime::checkpoint::Checkpoint;
+use runtime::protocol::{End, FromWorker, Start, ToWorker};
+use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep, sleep_until};
+use wire::{AttemptEnd, AttemptStart, SignedReceipt};
+
+use crate::attempt::{Control, Report, Shared};
+use crate::blobs::BlobError;
+use crate::cadence::Cadence;
+use crate::fetch::{PrepareError, Prepared, prepare};
+use crate::receipts::{Claim, Receipts};
+use crate::upload;
+use crate::worker::WorkerHandle;
+
+/// Between two tries of what failed for a reason that may pass.
+const RETRY: Duration = Duration::from_millis(500);
+
+/// Runs an attempt to its end. To drop it, abort the task.
+pub(crate) async fn drive(
+    shared: Arc<Shared>,
+    start: AttemptStart,
+    control: UnboundedReceiver<Control>,
+) {
+    let receipts = Receipts::new(shared.state.clone(), shared.key.clone(), shared.exchange, &start);
+    let attempt = start.attempt;
+    let reports = shared.reports.clone();
+    let drive = Drive {
+        accepted: Accepted {
+            usage: start.usage,
+            chain_head: Digest::default(),
+            checkpoint: start.checkpoint,
+        },
+        cadence: Cadence::new(shared.checkpoint_interval),
+        draining: false,
+        receipts: Arc::new(Mutex::new(receipts)),
+        shared,
+        start,
+        control,
+    };
+    drive.run().await;
+    let _ = reports.send((attempt, Report::Over));
+}
+
+/// What a fault repeats.
+struct Accepted {
+    usage: Usage,
+    chain_head: Digest,
+    checkpoint: Option<Digest>,
+}
+
+struct Drive {
+    shared: Arc<Shared>,
+    start: AttemptStart,
+    control: UnboundedReceiver<Control>,
+    receipts: Arc<Mutex<Receipts>>,
+    accepted: Accepted,
+    cadence: Cadence,
+    draining: bool,
+}
+
+/// How the run ended, before anything of it is at the exchange.
+enum Final {
+    Ended(Box<End>),
+    Stopped(Box<Checkpoint>, AttemptEnd),
+    /// Nothing new: a fault or a refusal.
+    Nothing(AttemptEnd),
+    /// Drained before anything ran: the agent closes the lease, and there is nothing to say.
+    NeverRan,
+}
+
+/// Where the checkpoint that is being made durable is.
+enum Saving {
+    /// None is; the last one was captured then.
+    No {
+        captured_at: Instant,
+    },
+    Capturing {
+        asked_at: Instant,
+    },
+    Uploading {
+        asked_at: Instant,
+    },
+    /// Sent; the next one waits for the answer.
+    Unanswered {
+        asked_at: Instant,
+        sequence: u64,
+        claim: Claim,
+    },
+}
+
+enum Action {
+    Worker(FromWorker),
+    Control(Control),
+    CaptureDue,
+    Uploaded(Result<(Claim, SignedReceipt), String>),
+    /// The agent is gone.
+    Orphaned,
+}
+
+impl Drive {
+    async fn run(mut self) {
+        let earlier = self.receipts.lock().expect("no panics while held").earlier();
+        match earlier {
+            Ok(None) => {}
+            Ok(Some(receipt)) => {
+                tracing::info!(
+                    "{}: sending receipt {} again",
+                    self.name(),
+                    receipt.receipt.sequence
+                );
+                let body = receipt.receipt.clone();
+                self.report(Report::Receipt(receipt));
+                match self.verdict(body.sequence).await {
+                    Verdict::Accepted if body.ended.is_some() => return,
+                    // Its checkpoint is the latest now: go on from there.
+                    Verdict::Accepted => self.note_accepted(&body),
+                    Verdict::Mend => {}
+                    Verdict::Over => return,
+                }
+            }
+            Err(error) => tracing::warn!("{}: {error}", self.name()),
+        }
+        let end = self.work().await;
+        self.settle(end).await;
+    }
+
+    fn note_accepted(&mut self, receipt: &wire::Receipt) {
+        self.accepted = Accepted {
+            usage: receipt.usage,
+            chain_head: receipt.chain_head,
+            checkpoint: receipt.checkpoint.or(self.accepted.checkpoint),
+        };
+    }
+
+    async fn work(&mut self) -> Final {
+        let prepared = match self.prepare().await {
+            Ok(prepared) => prepared,
+            Err(end) => return end,
+        };
+        if let Some(checkpoint) = &prepared.resume {
+            self.accepted.chain_head = checkpoint.chain_head();
+        }
+        let slots = self.shared.slots.clone();
+        let _slot = tokio::select! {
+            permit = slots.acquire_owned() => permit,
+            end = self.drained_or_orphaned() => return end,
+        };
+        let Prepared { task, fuel_max, resume } = prepared;
+        let start = Start {
+            task,
+            resume,
+            fuel_max,
+            stop_at_fuel: Some(self.start.fuel_allowance),
+            artefacts: Some(self.shared.state.artefacts()),
+        };
+        let mut worker = match WorkerHandle::start(&self.shared.worker, start).await {
+            Ok(worker) => worker,
+            Err(error) => {
+                return Final::Nothing(AttemptEnd::Fault {
+                    reason: format!("the worker did not start: {error}"),
+                });
+            }
+        };
+        // At most one at a time. Whatever it is doing when the worker ends, it has stopped doing
+        // before the last receipt gets its number.
+        let mut uploads = JoinSet::new();
+        let end = self.attend(&mut worker, &mut uploads).await;
+        uploads.shutdown().await;
+        end
+    }
+
+    async fn prepare(&mut self) -> Result<Prepared, Final> {
+        loop {
+            let checkpoint = self.accepted.checkpoint;
+            let shared = self.shared.clone();
+            let start = self.start.clone();
+            let error = tokio::select! {
+                prepared = prepare(&shared.blobs, &start, checkpoint, shared.slot_pages_max) => {
+                    match prepared {
+                        Ok(prepared) => return Ok(prepared),
+                        Err(error) => error,
+                    }
+                }
+                end = self.drained_or_orphaned() => return Err(end),
+            };
+            match error {
+                PrepareError::Blob(error) if error.is_transient() => {
+                    tracing::warn!("{}: {}; trying again", self.name(), chain(&error));
+                }
+                PrepareError::Refused(reason) => {
+                    return Err(Final::Nothing(AttemptEnd::Refused { reason }));
+                }
+                error => {
+                    return Err(Final::Nothing(AttemptEnd::Fault { reason: error.to_string() }));
+                }
+            }
+            tokio::select! {
+                () = sleep(RETRY) => {}
+                end = self.drained_or_orphaned() => return Err(end),
+            }
+        }
+    }
+
+    /// Resolves when nothing needs to be run any more.
+    async fn drained_or_orphaned(&mut self) -> Final {
+        while !self.draining {
+            match self.control.recv().await {
+                Some(Control::Drain) => self.draining = true,
+                Some(Control::Accepted { .. } | Control::Rejected { .. }) => {}
+                None => break,
+            }
+        }
+        Final::NeverRan
+    }
+
+    /// Looks after a running worker.
+    async fn attend(
+        &mut self,
+        worker: &mut WorkerHandle,
+        uploads: &mut JoinSet<Result<(Claim, SignedReceipt), String>>,
+    ) -> Final {
+        let mut saving = Saving::No { captured_at: Instant::now() };
+        let mut connected = self.shared.connected.clone();
+        loop {
+            // Without the exchange a capture would only hold up the program.
+            let due = match &saving {
+                Saving::No { captured_at } if !self.draining && *connected.borrow_and_update() => {
+                    Some(*captured_at + self.cadence.wait())
+                }
+                _ => None,
+            };
+            let action = tokio::select! {
+                event = worker.events.recv() => Action::Worker(event.unwrap_or_else(|| {
+                    FromWorker::Fault { reason: "the worker fell silent".to_owned() }
+                })),
+                control = self.control.recv() => control.map_or(Action::Orphaned, Action::Control),
+                () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => {
+                    Action::CaptureDue
+                }
+                Some(uploaded) = uploads.join_next() => Action::Uploaded(
+                    uploaded.unwrap_or_else(|_| Err("the upload broke down".to_owned())),
+                ),
+                // Only to look again whether a capture is due.
+                _ = connected.changed(), if due.is_none() => continue,
+            };
+            match action {
+                Action::Worker(FromWorker::Started) => {
+                    saving = Saving::No { captured_at: Instant::now() };
+                }
+                Action::Worker(FromWorker::Progress { usage }) => {
+                    self.report(Report::Progress { fuel: usage.fuel });
+                }
+                Action::Worker(FromWorker::Record(_)) => {}
+                Action::Worker(FromWorker::Captured(checkpoint)) => {
+                    if let Saving::Capturing { asked_at } = saving {
+                        saving = Saving::Uploading { asked_at };
+                        let (shared, receipts) = (self.shared.clone(), self.receipts.clone());
+                        uploads.spawn(async move { save(&shared, receipts, checkpoint).await });
+                    }
+                }
+                Action::Worker(FromWorker::Stopped(checkpoint)) => {
+                    let spent =
+                        !self.draining || checkpoint.usage().fuel > self.start.fuel_allowance;
+                    let end = if spent { AttemptEnd::AllowanceSpent } else { AttemptEnd::Yielded };
+                    return Final::Stopped(Box::new(checkpoint), end);
+                }
+                Action::Worker(FromWorker::Ended(end)) => return Final::Ended(end),
+                Action::Worker(FromWorker::Refused { reason }) => {
+                    return Final::Nothing(AttemptEnd::Refused { reason });
+                }
+                Action::Worker(FromWorker::Fault { reason }) => {
+                    return Final::Nothing(AttemptEnd::Fault { reason });
+                }
+                Action::CaptureDue => {
+                    saving = Saving::Capturing { asked_at: Instant::now() };
+                    worker.send(&ToWorker::Capture);
+                }
+                Action::Uploaded(Ok((claim, receipt))) => {
+                    if let Saving::Uploading { asked_at } = saving {
+                        self.cadence.note_cost(asked_at.elapsed());
+                        let sequence = receipt.receipt.sequence;
+                        saving = Saving::Unanswered { asked_at, sequence, claim };
+                        self.report(Report::Receipt(receipt));
+                    }
+                }
+                Action::Uploaded(Err(reason)) => {
+                    tracing::warn!("{}: checkpoint not saved: {reason}", self.name());
+                    // What was tried in vain cost as much, so the next try is not sooner.
+                    if let Saving::Uploading { asked_at } = saving {
+                        self.cadence.note_cost(asked_at.elapsed());
+                    }
+                    saving = Saving::No { captured_at: Instant::now() };
+                }
+                Action::Control(Control::Drain) => {
+                    if !self.draining {
+                        self.draining = true;
+                        worker.send(&ToWorker::Stop);
+                    }
+                }
+                Action::Control(Control::Accepted { sequence: answered }) => {
+                    if let Saving::Unanswered { asked_at, sequence, claim } = &saving
+                        && answered >= *sequence
+                    {
+                        self.accepted = Accepted {
+                            usage: claim.usage,
+                            chain_head: claim.chain_head,
+                            checkpoint: claim.checkpoint,
+                        };
+                        saving = Saving::No { captured_at: *asked_at };
+                    }
+                }
+                Action::Control(Control::Rejected { sequence: answered, code, message, fatal }) => {
+                    tracing::warn!(
+                        "{}: receipt {answered} refused: {message} ({code})",
+                        self.name()
+                    );
+                    if fatal {
+                        return Final::NeverRan;
+                    }
+                    if matches!(&saving, Saving::Unanswered { sequence, .. } if *sequence == answered)
+                    {
+                        saving = Saving::No { captured_at: Instant::now() };
+                    }
+                }
+                Action::Orphaned => return Final::NeverRan,
+            }
+        }
+    }
+
+    /// Uploads what the run left, says so, and does not rest before it is answered.
+    async fn settle(&mut self, end: Final) {
+        let mut end = end;
+        loop {
+            let claim = match self.claim(&end).await {
+                Ok(Some(claim)) => claim,
+                Ok(None) => return,
+                Err(error) if error.is_transient() => {
+                    tracing::warn!("{}: {}; trying again", self.name(), chain(&error));
+                    sleep(RETRY).await;
+                    continue;
+                }
+                Err(error) => {
+                    // What the exchange will never take can't be a result either.
+                    end = Final::Nothing(AttemptEnd::Fault { reason: chain(&error) });
+                    continue;
+                }
+            };
+            let receipt = match issue(&self.receipts, claim) {
+                Ok(receipt) => receipt,
+                Err(reason) => {
+                    tracing::error!("{}: {reason}; trying again", self.name());
+                    sleep(RETRY * 10).await;
+                    continue;
+                }
+            };
+            let sequence = receipt.receipt.sequence;
+            self.report(Report::Receipt(receipt));
+            match self.verdict(sequence).await {
+                Verdict::Accepted | Verdict::Over => return,
+                Verdict::Mend => sleep(RETRY).await,
+            }
+        }
+    }
+
+    /// `None` when there is nothing to say.
+    async fn claim(&self, end: &Final) -> Result<Option<Claim>, BlobError> {
+        let blobs = &self.shared.blobs;
+        Ok(match end {
+            Final::NeverRan => None,
+            Final::Ended(end) => Some(upload::result(blobs, end).await?),
+            Final::Stopped(checkpoint, end) => {
+                Some(upload::checkpoint(blobs, checkpoint, Some(end.clone())).await?)
+            }
+            Final::Nothing(end) => Some(Claim {
+                usage: self.accepted.usage,
+                chain_head: self.accepted.chain_head,
+                checkpoint: None,
+                ended: Some(end.clone()),
+            }),
+        })
+    }
+
+    async fn verdict(&mut self, awaited: u64) -> Verdict {
+        loop {
+            match self.control.recv().await {
+                Some(Control::Accepted { sequence }) if sequence >= awaited => {
+                    return Verdict::Accepted;
+                }
+                Some(Control::Rejected { sequence, code, message, fatal })
+                    if sequence == awaited =>
+                {
+                    tracing::warn!(
+                        "{}: receipt {sequence} refused: {message} ({code})",
+                        self.name()
+                    );
+                    return if fatal { Verdict::Over } else { Verdict::Mend };
+                }
+                Some(Control::Drain) => self.draining = true,
+                Some(_) => {}
+                None => return Verdict::Over,
+            }
+        }
+    }
+
+    fn report(&self, report: Report) {
+        let _ = self.shared.reports.send((self.start.attempt, report));
+    }
+
+    fn name(&self) -> String {
+        format!("attempt {} of task {}", self.start.attempt.short(), self.start.task.short())
+    }
+}
+
+enum Verdict {
+    Accepted,
+    /// Refused, but another receipt may be accepted.
+    Mend,
+    Over,
+}
+
+/// Uploads a checkpoint and issues the receipt for it.
+async fn save(
+    shared: &Shared,
+    receipts: Arc<Mutex<Receipts>>,
+    checkpoint: Checkpoint,
+) -> Result<(Claim, SignedReceipt), String> {
+    let claim =
+        upload::checkpoint(&shared.blobs, &checkpoint, None).await.map_err(|e| chain(&e))?;
+    let receipt = issue(&receipts, claim.clone())?;
+    Ok((claim, receipt))
+}
+
+/// Waits for the disk without being a point at which a task can be cancelled: a receipt that
+/// is numbered is also written, in the order of the numbers.
+fn issue(receipts: &Mutex<Receipts>, claim: Claim) -> Result<SignedReceipt, String> {
+    tokio::task::block_in_place(|| {
+        receipts
+            .lock()
+            .map_err(|_| "an earlier receipt broke down".to_owned())?
+            .issue(claim)
+            .map_err(|error| chain(&error))
+    })
+}
+
+/// An error with its causes, in one line.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
+}

@@ -1,0 +1,73 @@
+//! The agent: what turns somebody's computer into a machine of an exchange.
+//!
+//! Goals: every unit of work that the exchange accepted is paid, whatever dies in between;
+//! the owner gets the computer back when asking for it; the agent itself never runs hostile
+//! code. Not goals: deciding what is paid (clearing does), running programs (a worker process
+//! does, see `runtime::worker`).
+//!
+//! How it is cut. [`agent`] is the one loop: an async `select` returns a typed action, a
+//! synchronous `apply` handles it. It owns the asks ([`asks`]) and the list of attempts, and
+//! reconciles both with what the exchange says after every (re)connection ([`reconcile`]).
+//! [`link`] keeps the WebSocket. Each attempt is a task of its own ([`drive`]) that fetches
+//! ([`fetch`]), feeds a worker, uploads checkpoints ([`upload`]) at a pace set by [`cadence`]
+//! and issues receipts ([`receipts`]). [`state`] is everything on disk.
+//!
+//! Invariant: a receipt is on disk before it is signed, and its blobs are at the exchange
+//! before it is sent. So after any crash the agent can say the same thing again, and never
+//! says two different things under one number.
+
+mod agent;
+mod asks;
+mod attempt;
+mod blobs;
+mod cadence;
+mod drive;
+mod durable;
+mod enrol;
+mod error;
+mod fetch;
+mod link;
+mod receipts;
+mod reconcile;
+mod state;
+mod upload;
+mod worker;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+pub use error::ProviderError;
+
+/// The one instrument that is traded so far: a core with up to 2 GiB, metered.
+pub const INSTRUMENT: &str = "cpu.2g.any";
+
+/// What the owner wants.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Where the key, the enrolment, receipts and caches are kept. One agent per directory.
+    pub data: PathBuf,
+    /// A join string, `http://host:port/#join=CODE`; needed once per directory.
+    pub join: Option<String>,
+    /// Name shown to people.
+    pub name: String,
+    /// Tasks that may run at once.
+    pub slots: u32,
+    /// Memory that one slot may use.
+    pub memory_mib_per_slot: u32,
+    /// The least it works for.
+    pub price_nanocredits_per_tfuel: i64,
+    /// Least time between two durable checkpoints of an attempt.
+    pub checkpoint_interval: Duration,
+    /// How long a drain may take before it is given up.
+    pub drain_max: Duration,
+    /// The program that is run as a worker, with its arguments.
+    pub worker: (PathBuf, Vec<String>),
+}
+
+/// Enrols if need be, then serves the exchange until a signal or a fatal refusal.
+///
+/// The first SIGTERM or SIGINT drains: asks are withdrawn, every attempt is stopped at a
+/// checkpoint that is uploaded and receipted. The second one returns at once.
+pub async fn run(config: Config) -> Result<(), ProviderError> {
+    agent::run(config).await
+}

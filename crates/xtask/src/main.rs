@@ -1,0 +1,55 @@
+//! The project's own chores, run as `cargo xtask CHORE`.
+//!
+//! It has no dependencies, of ours or of others: the first command a newcomer types should be
+//! at work within a second.
+
+mod chores;
+mod run;
+mod system;
+mod tests_run;
+mod tidy;
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+const HELP: &str = "\
+cargo xtask demo [ARGS]     build, then `jusha demo ARGS` (try --help)
+cargo xtask test [--quick]  everything that must hold: format, tidy, clippy, docs, all tests;
+                            --quick leaves out docs and the tests that are programs of their own
+cargo xtask tidy            only the architecture's invariants
+cargo xtask guests [ARGS]   rebuild the example programs (guests/build.sh; downloads a compiler)";
+
+fn main() -> ExitCode {
+    let mut args = std::env::args().skip(1);
+    let chore = args.next().unwrap_or_default();
+    let rest: Vec<String> = args.collect();
+    let root = root();
+    let outcome = match (chore.as_str(), rest.as_slice()) {
+        ("demo", rest) => chores::demo(&root, rest),
+        ("test", []) => tests_run::everything(&root, false),
+        ("test", [quick]) if quick == "--quick" => tests_run::everything(&root, true),
+        ("tidy", []) => tidy::report(&root),
+        ("guests", rest) => chores::guests(&root, rest),
+        ("help" | "--help" | "-h", _) => {
+            println!("{HELP}");
+            return ExitCode::SUCCESS;
+        }
+        _ => {
+            eprintln!("{HELP}");
+            return ExitCode::from(2);
+        }
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("xtask: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The workspace's root: two levels above this package.
+fn root() -> PathBuf {
+    let package = Path::new(env!("CARGO_MANIFEST_DIR"));
+    package.ancestors().nth(2).unwrap_or(package).to_owned()
+}
