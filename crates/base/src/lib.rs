@@ -20,6 +20,6 @@ pub const NANOCREDITS_PER_CREDIT: i64 = 1_000_000_000;
 pub const FUEL_PER_GFUEL: u64 = 1_000_000_000;
 /// Fuel in one Tfuel, the unit in which prices are quoted.
 pub const FUEL_PER_TFUEL: u64 = 1_000_000_000_000;
-/// Most fuel that one task may use: 2⁴⁷, about a day of a core. Together with the 2¹⁶
+/// Most fuel that one task may use: 2⁴⁷, some hours of a core. Together with the 2¹⁶
 /// pages of a 32-bit memory it keeps every usage figure within an `i64`.
 pub const TASK_FUEL_MAX: u64 = 1 << 47;

@@ -49,8 +49,8 @@ impl Default for Rules {
             // A million credits: far beyond use, far below overflow.
             amount_max_nanocredits: 1_000_000 * base::NANOCREDITS_PER_CREDIT,
             text_max_bytes: 256,
-            // Eight times a current core at 6 Gfuel/s.
-            max_fuel_per_ms: 8 * 6_000_000,
+            // Eight times a current core at 20 Gfuel/s.
+            max_fuel_per_ms: 8 * 20_000_000,
             elapsed_slack_ms: 100,
             segment_fuel_min: 1 << 20,
             traffic_bytes_max: 16 << 30,

@@ -13,9 +13,10 @@ use crate::error::{CliError, CliResult};
 use crate::progress::Progress;
 use crate::{amount, exit, summary, terminal};
 
-/// The limit price when none is given: a third of what the dearest reference, a cloud's
-/// container service, takes for the same work (0.0405 credits per vCPU-hour of 6 Tfuel).
-const MAX_PRICE_DEFAULT: i64 = 2_000_000;
+/// The highest limit price that is taken without being asked for: a little more than what the
+/// dearest reference takes for the same work (a cloud's container service, 0.0405 credits per
+/// vCPU-hour of some 50 Tfuel).
+const MAX_PRICE_DEFAULT: i64 = 1_000_000;
 /// What is set aside when no budget is given: what isn't used comes back.
 const BUDGET_DEFAULT: i64 = base::NANOCREDITS_PER_CREDIT;
 /// After the exchange answered once, it is asked for so long before submission is given up.
@@ -28,8 +29,8 @@ const BATCH_BYTES: usize = 64 << 20;
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Buying")]
 pub struct Purchase {
-    /// The most to pay per Tfuel: credits such as 0.002, or nanocredits such as 2000000n
-    /// [default: 0.002, or the price of --ask]
+    /// The most to pay per Tfuel: credits such as 0.001, or nanocredits such as 1000000n
+    /// [default: the dearest ask that stands, 0.001 at most; or the price of --ask]
     #[arg(long, value_name = "PRICE", value_parser = amount::parse_price,
           allow_hyphen_values = true)]
     pub max_price: Option<i64>,
@@ -159,7 +160,7 @@ impl<'a> Upload<'a> {
         let max_price = match (purchase.max_price, purchase.ask) {
             (Some(price), _) => price,
             (None, Some(ask)) => ask_price(self.client, ask).await?,
-            (None, None) => MAX_PRICE_DEFAULT,
+            (None, None) => price_to_offer(self.client).await?,
         };
         let budget = match purchase.budget {
             Some(budget) => budget,
@@ -183,6 +184,26 @@ impl<'a> Upload<'a> {
         };
         Ok(SUBMIT_PATIENCE.ask(|_| (), || self.client.submit(&job)).await?)
     }
+}
+
+/// A bid that rests is filled at its own price: so by default it is no higher than what somebody
+/// asks now, and high enough for any of those that ask now to take over from one that dies.
+async fn price_to_offer(client: &Client) -> CliResult<i64> {
+    let book = client.book(provider::INSTRUMENT).await?;
+    let standing = book.asks.iter().map(|level| level.price_nanocredits_per_tfuel);
+    let price = match standing.filter(|price| *price <= MAX_PRICE_DEFAULT).max() {
+        Some(price) => price,
+        // Every slot is busy: what the last one went for.
+        None => {
+            let instruments = client.instruments().await?;
+            instruments
+                .iter()
+                .find(|one| one.instrument == provider::INSTRUMENT)
+                .and_then(|one| one.last_price_nanocredits_per_tfuel)
+                .map_or(MAX_PRICE_DEFAULT, |last| last.min(MAX_PRICE_DEFAULT))
+        }
+    };
+    Ok(price)
 }
 
 async fn ask_price(client: &Client, ask: OrderId) -> CliResult<i64> {

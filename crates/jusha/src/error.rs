@@ -85,7 +85,13 @@ impl From<ClientError> for CliError {
             }
             _ => None,
         };
-        let cli = CliError::from_chain(&error);
+        // What the exchange says about a program is what a machine would have said later.
+        let cli = match error.code() {
+            Some("invalid_task" | "blob_too_large") => {
+                CliError { exit: exit::REFUSED, ..CliError::from_chain(&error) }
+            }
+            _ => CliError::from_chain(&error),
+        };
         match hint {
             Some(hint) => cli.hint(hint),
             None => cli,

@@ -43,7 +43,7 @@ pub struct World {
           allow_hyphen_values = true)]
     pub fuel_max: Option<u64>,
     /// Length of a segment: the chain has a record at each multiple of it
-    /// [default: 17.179869184, which is 2^34 fuel]
+    /// [default: 64]
     #[arg(long, value_name = "GFUEL", value_parser = amount::parse_gfuel,
           allow_hyphen_values = true)]
     pub segment_gfuel: Option<u64>,

@@ -31,8 +31,10 @@ const DRAIN_OFFLINE_MAX: Duration = Duration::from_secs(10);
 /// A fill is told in two messages, the ask's new state and the lease: between them the sum of
 /// both looks wrong, so what to offer is worked out when both must have come.
 const SETTLING: Duration = Duration::from_millis(5);
-/// After an ask was refused, before the next one.
-const REFUSAL_PAUSE: Duration = Duration::from_secs(2);
+/// After an ask was refused, before the next one; doubled with each refusal in a row. The first
+/// is most often a race with a fill whose lease is still on its way.
+const REFUSAL_PAUSE_FIRST: Duration = Duration::from_millis(20);
+const REFUSAL_PAUSE_LAST: Duration = Duration::from_secs(5);
 
 pub(crate) async fn run(config: Config) -> Result<(), ProviderError> {
     let state = Arc::new(State::open(&config.data)?);
@@ -84,6 +86,7 @@ pub(crate) async fn run(config: Config) -> Result<(), ProviderError> {
         heartbeat: Duration::from_secs(2),
         heartbeat_at: Instant::now(),
         offer_at: None,
+        refusal_pause: REFUSAL_PAUSE_FIRST,
         drain: None,
     };
     loop {
@@ -122,6 +125,7 @@ struct Agent {
     heartbeat_at: Instant,
     /// When to work out what to offer.
     offer_at: Option<Instant>,
+    refusal_pause: Duration,
     drain_max: Duration,
     drain: Option<Drain>,
 }
@@ -290,6 +294,9 @@ impl Agent {
                 self.answer(attempt, Control::Rejected { sequence, code, message, fatal });
             }
             ToAgent::AskState(ask) => {
+                if ask.leaves_quantity > 0 {
+                    self.refusal_pause = REFUSAL_PAUSE_FIRST;
+                }
                 self.asks.on_state(ask);
                 self.offer_within(SETTLING);
                 if self.drain.is_some() {
@@ -297,9 +304,14 @@ impl Agent {
                 }
             }
             ToAgent::Refused { code, message } => {
-                tracing::warn!("the exchange refused a message: {message} ({code})");
+                if code == "exceeds_free_slots" && self.refusal_pause == REFUSAL_PAUSE_FIRST {
+                    tracing::debug!("an ask crossed a fill: {message}");
+                } else {
+                    tracing::warn!("the exchange refused a message: {message} ({code})");
+                }
                 self.asks.on_refusal();
-                self.offer_within(REFUSAL_PAUSE);
+                self.offer_within(self.refusal_pause);
+                self.refusal_pause = (self.refusal_pause * 2).min(REFUSAL_PAUSE_LAST);
             }
             ToAgent::Challenge { .. } | ToAgent::Welcome { .. } => {
                 tracing::warn!("the exchange introduced itself twice");

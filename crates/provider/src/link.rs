@@ -14,7 +14,7 @@ use tokio::net::TcpStream;
 use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
 use tokio::time::{Instant, timeout};
 use tokio_tungstenite::tungstenite::Message;
-use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
+use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async_with_config};
 use wire::{AskState, AttemptStart, OfferTerms, ToAgent, ToExchange};
 
 /// For connecting, and for each step of the introduction.
@@ -145,7 +145,8 @@ async fn connect(introduction: &Introduction) -> Result<(Socket, LinkEvent), End
         Some(rest) => format!("ws{rest}/v1/agent"),
         None => return Err(End::Lost(format!("{} is not an http URL", introduction.url))),
     };
-    let (mut socket, _) = timeout(STEP_MAX, connect_async(url))
+    // Without Nagle's algorithm: small messages in both directions would wait 40 ms each.
+    let (mut socket, _) = timeout(STEP_MAX, connect_async_with_config(url, None, true))
         .await
         .map_err(|_| lost("no answer"))?
         .map_err(|error| End::Lost(error.to_string()))?;

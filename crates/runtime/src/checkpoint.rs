@@ -29,7 +29,9 @@ pub enum CheckpointError {
     #[error("the checkpoint is damaged ({0}); take an earlier one, or start from the beginning")]
     Damaged(String),
     /// Written by another version of this program.
-    #[error("the checkpoint has format {found}, this program reads format {expected}; use the version of jusha that wrote it")]
+    #[error(
+        "the checkpoint has format {found}, this program reads format {expected}; use the version of jusha that wrote it"
+    )]
     Version {
         /// Its version.
         found: u32,
@@ -129,8 +131,7 @@ impl Part {
 
 fn leaf_digest(leaf: &[u8]) -> Digest {
     // Reading zeros is far cheaper than hashing them, and most of a young memory is zero.
-    let zero = leaf.len() == LEAF_BYTES
-        && leaf.chunks_exact(8).all(|word| word == [0; 8]);
+    let zero = leaf.len() == LEAF_BYTES && leaf.chunks_exact(8).all(|word| word == [0; 8]);
     if zero { *ZERO_LEAF } else { Digest::of(leaf) }
 }
 
@@ -234,7 +235,11 @@ impl Checkpoint {
                 None if *digest == *ZERO_LEAF && length == LEAF_BYTES => {
                     bytes.resize(bytes.len() + LEAF_BYTES, 0);
                 }
-                _ => return Err(CheckpointError::Damaged(format!("leaf {digest} has another length"))),
+                _ => {
+                    return Err(CheckpointError::Damaged(format!(
+                        "leaf {digest} has another length"
+                    )));
+                }
             }
         }
         Ok(bytes)

@@ -55,7 +55,7 @@ fn engine(canonical_nan: bool) -> Result<Engine, CompileError> {
         .max_wasm_stack(NATIVE_STACK_BYTES)
         .wasm_multi_memory(true)
         .wasm_branch_hinting(true)
-        .wasm_backtrace(false);
+        .wasm_backtrace_max_frames(None);
     Engine::new(&config).map_err(|error| CompileError::Engine(error.to_string()))
 }
 
@@ -71,11 +71,17 @@ impl Compiler {
     }
 
     /// The compiled module, from the artefacts if it is there.
-    pub fn module(&self, bytes: &[u8], max_pages: u32, build: Build) -> Result<Module, CompileError> {
+    pub fn module(
+        &self,
+        bytes: &[u8],
+        max_pages: u32,
+        build: Build,
+    ) -> Result<Module, CompileError> {
         let engine = self.engine(build);
-        let path = self.artefacts.as_deref().map(|directory| {
-            directory.join(artefact_name(engine, bytes, build))
-        });
+        let path = self
+            .artefacts
+            .as_deref()
+            .map(|directory| directory.join(artefact_name(engine, bytes, build)));
         if let Some(module) = path.as_deref().and_then(|path| load(engine, path)) {
             return Ok(module);
         }

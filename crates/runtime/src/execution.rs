@@ -157,9 +157,10 @@ impl<'t> Execution<'t> {
         }
     }
 
-    /// The chain's head: the last record, or c₀.
-    pub fn chain_head(&self) -> Digest {
-        self.chain_head
+    /// The state, also after the end, for comparison with another engine's.
+    #[cfg(test)]
+    pub fn state(&mut self) -> State {
+        self.instance.state(false)
     }
 
     /// Runs to the next safepoint at which there is something to do, at most to the first one
@@ -210,8 +211,7 @@ impl<'t> Execution<'t> {
 
     /// Goes back to the last capture, in another build.
     fn redo(&mut self, build: Build) -> Result<(), RunError> {
-        let module =
-            self.compiler.module(&self.task.module, self.task.memory_max_pages, build)?;
+        let module = self.compiler.module(&self.task.module, self.task.memory_max_pages, build)?;
         self.instance = match &self.last {
             None => Instance::new(&module, self.task, &self.world)?,
             Some(checkpoint) => Instance::restore(&module, self.task, &self.world, checkpoint)?,

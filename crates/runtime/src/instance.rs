@@ -61,7 +61,12 @@ struct Host {
 }
 
 impl ResourceLimiter for Host {
-    fn memory_growing(&mut self, _: usize, desired: usize, _: Option<usize>) -> wasmtime::Result<bool> {
+    fn memory_growing(
+        &mut self,
+        _: usize,
+        desired: usize,
+        _: Option<usize>,
+    ) -> wasmtime::Result<bool> {
         Ok(desired <= self.memory_max_bytes)
     }
 
@@ -332,15 +337,13 @@ impl Instance {
         }
         let Some(trap) = error.downcast_ref::<Trap>() else { return Err(fault(error)) };
         let code = match trap {
-            Trap::UnreachableCodeReached => {
-                match self.own.trap.get(&mut self.store).i32() {
-                    Some(layout::TRAP_STACK) => {
-                        return Ok(Stop::Trapped { code: TrapCode::StackExhausted, exact: true });
-                    }
-                    Some(layout::TRAP_FUEL) => return Ok(Stop::FuelLimit),
-                    _ => TrapCode::Unreachable,
+            Trap::UnreachableCodeReached => match self.own.trap.get(&mut self.store).i32() {
+                Some(layout::TRAP_STACK) => {
+                    return Ok(Stop::Trapped { code: TrapCode::StackExhausted, exact: true });
                 }
-            }
+                Some(layout::TRAP_FUEL) => return Ok(Stop::FuelLimit),
+                _ => TrapCode::Unreachable,
+            },
             Trap::MemoryOutOfBounds | Trap::HeapMisaligned => TrapCode::MemoryOutOfBounds,
             Trap::TableOutOfBounds => TrapCode::TableOutOfBounds,
             Trap::IndirectCallToNull => TrapCode::IndirectCallToNull,
@@ -384,8 +387,7 @@ impl Instance {
         let contents = world.contents.iter().map(|bytes| cut(bytes)).collect();
         let world_meta = world.meta;
         let globals = self.globals.clone();
-        let globals =
-            globals.iter().map(|global| from_val(&global.get(&mut self.store))).collect();
+        let globals = globals.iter().map(|global| from_val(&global.get(&mut self.store))).collect();
         State { globals, depth: self.depth, memory, frames, world_meta, contents, leaves }
     }
 }

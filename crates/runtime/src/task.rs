@@ -31,15 +31,14 @@ pub struct Task {
     pub clock_start_ms: i64,
 }
 
-/// Defaults that users meet: 512 MiB of memory, 256 MiB of output, S = 2³⁴ fuel (about 10 s),
-/// 2026-01-01T00:00Z.
+/// Defaults that users meet.
 pub mod defaults {
     /// 512 MiB.
     pub const MEMORY_MAX_PAGES: u32 = 8192;
     /// 256 MiB.
     pub const OUTPUT_MAX_BYTES: u64 = 256 << 20;
-    /// 2³⁴.
-    pub const SEGMENT_FUEL: u64 = 1 << 34;
+    /// 64 Gfuel: 4 to 25 s on a current core, by kind of program.
+    pub const SEGMENT_FUEL: u64 = 64 * base::FUEL_PER_GFUEL;
     /// 2026-01-01T00:00Z.
     pub const CLOCK_START_MS: i64 = 1_767_225_600_000;
 }
@@ -71,9 +70,8 @@ impl Task {
                 .collect()
         };
         let args = list(self.args.iter().map(|a| a.clone().into_bytes()).collect());
-        let env = list(
-            self.env.iter().flat_map(|(k, v)| [k.clone().into(), v.clone().into()]).collect(),
-        );
+        let env =
+            list(self.env.iter().flat_map(|(k, v)| [k.clone().into(), v.clone().into()]).collect());
         let inputs = list(
             self.inputs
                 .iter()

@@ -216,10 +216,13 @@ impl<E: Into<RunError>> From<E> for Ended {
     }
 }
 
-fn run(start: Start, orders: &Receiver<ToWorker>, out: &mut impl Write) -> Result<FromWorker, Ended> {
+fn run(
+    start: Start,
+    orders: &Receiver<ToWorker>,
+    out: &mut impl Write,
+) -> Result<FromWorker, Ended> {
     let compiler = Compiler::new(start.artefacts).map_err(RunError::from)?;
-    let mut execution =
-        Execution::new(&start.task, &compiler, start.resume).map_err(Ended::Run)?;
+    let mut execution = Execution::new(&start.task, &compiler, start.resume).map_err(Ended::Run)?;
     send(out, &FromWorker::Started)?;
     let stop_at = start.stop_at_fuel.unwrap_or(u64::MAX);
     let mut told = Instant::now();

@@ -37,13 +37,13 @@ const KNOWN_PRIMES: [u32; 8] = [4423, 9689, 9941, 11213, 19937, 21701, 23209, 86
 /// What the buyer begins with and sets aside.
 const CREDITS: i64 = 10 * NANOCREDITS_PER_CREDIT;
 const BUDGET: i64 = NANOCREDITS_PER_CREDIT;
-/// 0.002 credits per Tfuel.
-const MAX_PRICE: i64 = 2_000_000;
+/// 0.001 credits per Tfuel.
+const MAX_PRICE: i64 = 1_000_000;
 /// Segments of 2³¹ fuel: about a second, so that even this short search has a chain.
 const SEGMENT_FUEL: u64 = 1 << 31;
-/// The long task's machine is killed when this share of what it has computed is accepted and
-/// so much fuel is: early enough that much is left, late enough that something would be lost.
-const KILL_AT_FUEL: u64 = 4 << 30;
+/// The long task takes some 83 Gfuel; its machine is killed when so much is accepted and more is
+/// computed: late enough that something would be lost, early enough that much is left.
+const KILL_AT_FUEL: u64 = 30 * base::FUEL_PER_GFUEL;
 /// Everything is over by then, or something is wrong.
 const DEMO_MAX: Duration = Duration::from_secs(300);
 

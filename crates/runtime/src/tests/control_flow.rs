@@ -1,8 +1,6 @@
 //! Control flow that compilers rarely emit but modules may contain, and generated modules:
 //! a run that is stopped and resumed must be indistinguishable from one that is not.
 
-use std::time::Instant;
-
 use super::{run, run_with_stops, task_of};
 use crate::protocol::Outcome;
 use crate::task::Task;
@@ -142,81 +140,4 @@ fn ifs_with_parameters_and_conditional_branches_with_values() {
         if n > 6 { v } else { v + 1 }
     };
     assert_eq!(check(&task), (0..10).map(f).sum::<i32>());
-}
-
-/// Modules from wasm-smith: whatever they do, stopping and resuming changes nothing.
-#[test]
-fn generated_modules_do_not_notice_interruptions() {
-    use wasm_smith::{Config, Module};
-    let skeleton = wat::parse_str(r#"(module (func (export "_start")))"#).unwrap();
-    let mut ran = 0;
-    let started = Instant::now();
-    let mut seed = 0x9e37_79b9_7f4a_7c15u64;
-    for round in 0..300 {
-        let bytes: Vec<u8> = (0..2048)
-            .map(|_| {
-                seed ^= seed << 13;
-                seed ^= seed >> 7;
-                seed ^= seed << 17;
-                (seed >> 32) as u8
-            })
-            .collect();
-        let config = Config {
-            exports: Some(skeleton.clone()),
-            bulk_memory_enabled: true,
-            reference_types_enabled: false,
-            simd_enabled: round % 2 == 0,
-            relaxed_simd_enabled: false,
-            multi_value_enabled: true,
-            exceptions_enabled: false,
-            tail_call_enabled: false,
-            threads_enabled: false,
-            gc_enabled: false,
-            memory64_enabled: false,
-            custom_page_sizes_enabled: false,
-            wide_arithmetic_enabled: false,
-            extended_const_enabled: false,
-            allow_start_export: false,
-            max_imports: 0,
-            max_memories: 1,
-            max_tables: 1,
-            max_memory32_bytes: 1 << 20,
-            memory_max_size_required: true,
-            max_instructions: 400,
-            min_funcs: 4,
-            max_funcs: 12,
-            ..Config::default()
-        };
-        let mut unstructured = arbitrary(&bytes);
-        let Ok(module) = Module::new(config, &mut unstructured) else { continue };
-        let mut task = Task::new(module.to_bytes());
-        task.segment_fuel = 1 << 20;
-        task.memory_max_pages = 32;
-        let fuel_max = 3_000_000;
-        let whole = match run(&task, fuel_max) {
-            Ok(whole) => whole,
-            Err(crate::execution::RunError::Refused(reason)) => {
-                assert!(
-                    reason.contains("not supported")
-                        || reason.contains("no function `_start`")
-                        || reason.contains("memory"),
-                    "round {round}: {reason}"
-                );
-                continue;
-            }
-            Err(error) if error.to_string().contains("out of bounds") => continue,
-            Err(error) => panic!("round {round}: {error}"),
-        };
-        ran += 1;
-        let fuel = whole.end.usage.fuel;
-        let stops: Vec<u64> = (1..8).map(|piece| fuel * piece / 8 + 1).collect();
-        let stopped = run_with_stops(&task, fuel_max, &stops).unwrap();
-        assert_eq!(stopped, whole, "round {round}");
-    }
-    eprintln!("{ran} generated modules in {:?}", started.elapsed());
-    assert!(ran >= 60, "only {ran} of 300 generated modules could be run");
-}
-
-fn arbitrary(bytes: &[u8]) -> arbitrary::Unstructured<'_> {
-    arbitrary::Unstructured::new(bytes)
 }

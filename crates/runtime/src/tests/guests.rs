@@ -93,10 +93,7 @@ fn guests_print_what_they_should() {
         }
     }
     let trace = run(&guest("mersenne", &["521", "4421", "4423"]), UNLIMITED).unwrap();
-    assert_eq!(
-        stdout(&trace),
-        "521 prime\n4421 composite res64=436652647e1e860b\n4423 prime\n"
-    );
+    assert_eq!(stdout(&trace), "521 prime\n4421 composite res64=436652647e1e860b\n4423 prime\n");
 }
 
 #[test]
@@ -164,7 +161,9 @@ fn what_is_not_supported_is_refused_by_name() {
             "`wasi_snapshot_preview1.fork`",
         ),
         (
-            wat(&format!(r#"(module (import "wasi_snapshot_preview1" "fd_close" (func)) {start})"#)),
+            wat(&format!(
+                r#"(module (import "wasi_snapshot_preview1" "fd_close" (func)) {start})"#
+            )),
             "`fd_close` with a type",
         ),
         (wat(&format!("(module (memory 1 1 shared) {start})")), "threads"),
@@ -214,9 +213,7 @@ fn damaged_checkpoints_are_refused() {
     for at in 0..manifest.len().min(400) {
         let mut altered = manifest.clone();
         altered[at] ^= 0x41;
-        let Ok(hostile) =
-            crate::checkpoint::Checkpoint::from_parts(altered, leaves.clone())
-        else {
+        let Ok(hostile) = crate::checkpoint::Checkpoint::from_parts(altered, leaves.clone()) else {
             continue;
         };
         if let Ok(mut execution) = Execution::new(&task, &compiler, Some(hostile)) {

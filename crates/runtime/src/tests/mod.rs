@@ -1,6 +1,7 @@
 //! Tests of the runtime in one process; those with worker processes are in the `jusha` crate.
 
 mod control_flow;
+mod generated;
 mod guests;
 
 use crate::checkpoint::Checkpoint;
@@ -38,11 +39,15 @@ pub fn run(task: &Task, fuel_max: u64) -> Result<Trace, RunError> {
 /// Runs to the end, stopping at each of `stops`: the state goes through a checkpoint file's
 /// bytes into a new execution.
 pub fn run_with_stops(task: &Task, fuel_max: u64, stops: &[u64]) -> Result<Trace, RunError> {
-    // Guest frames are on the calling thread's stack, as in a worker.
+    in_large_stack(|| run_here(task, fuel_max, stops))
+}
+
+/// Guest frames are on the calling thread's stack, as in a worker.
+pub fn in_large_stack<T: Send>(body: impl FnOnce() -> T + Send) -> T {
     std::thread::scope(|scope| {
         std::thread::Builder::new()
             .stack_size(NATIVE_STACK_BYTES + (32 << 20))
-            .spawn_scoped(scope, || run_here(task, fuel_max, stops))
+            .spawn_scoped(scope, body)
             .expect("a thread")
             .join()
             .unwrap_or_else(|panic| std::panic::resume_unwind(panic))

@@ -18,7 +18,9 @@ pub enum Refusal {
         reason: String,
     },
     /// A component instead of a core module.
-    #[error("this is a WebAssembly component, which is not supported; build a wasm32-wasip1 command instead of wasip2")]
+    #[error(
+        "this is a WebAssembly component, which is not supported; build a wasm32-wasip1 command instead of wasip2"
+    )]
     Component,
     /// Malformed, or it uses a proposal that is off; the validator's words name it.
     #[error("the module is not valid here: {0}; compile without that feature")]
@@ -30,7 +32,9 @@ pub enum Refusal {
         what: String,
     },
     /// An import that is not a WASI preview 1 function.
-    #[error("the module imports `{module}.{name}`, which is not provided; only functions of wasi_snapshot_preview1 are")]
+    #[error(
+        "the module imports `{module}.{name}`, which is not provided; only functions of wasi_snapshot_preview1 are"
+    )]
     UnknownImport {
         /// Its module.
         module: String,
@@ -38,13 +42,17 @@ pub enum Refusal {
         name: String,
     },
     /// A WASI import with a type of its own.
-    #[error("the module imports `{name}` with a type that WASI preview 1 does not give it; rebuild with a current toolchain")]
+    #[error(
+        "the module imports `{name}` with a type that WASI preview 1 does not give it; rebuild with a current toolchain"
+    )]
     ImportType {
         /// The function.
         name: String,
     },
     /// No `_start`.
-    #[error("the module exports no function `_start`: it is a reactor or a library; build a command (an executable with a main function)")]
+    #[error(
+        "the module exports no function `_start`: it is a reactor or a library; build a command (an executable with a main function)"
+    )]
     NoStart,
     /// `_start` is something else than `func()`.
     #[error("`_start` has parameters or results; build a command with a current toolchain")]
@@ -58,7 +66,9 @@ pub enum Refusal {
         max: usize,
     },
     /// Its memory begins larger than the task may have.
-    #[error("the module begins with {pages} pages of memory, but the task's limit is {max}; raise the memory limit")]
+    #[error(
+        "the module begins with {pages} pages of memory, but the task's limit is {max}; raise the memory limit"
+    )]
     MemoryLimit {
         /// What it wants.
         pages: u64,
@@ -202,7 +212,12 @@ impl Admitted<'_> {
             Payload::TypeSection(types) => {
                 for ty in types.clone().into_iter_err_on_gc_types() {
                     let ty = ty.map_err(Refusal::invalid)?;
-                    if ty.params().iter().chain(ty.results()).any(|ty| matches!(ty, ValType::Ref(_))) {
+                    if ty
+                        .params()
+                        .iter()
+                        .chain(ty.results())
+                        .any(|ty| matches!(ty, ValType::Ref(_)))
+                    {
                         return unsupported("reference values (funcref or externref)");
                     }
                     self.types.push((ty.params().to_vec(), ty.results().to_vec()));

@@ -338,7 +338,13 @@ impl<'a> Emitter<'_, 'a, '_> {
     }
 
     /// Notes what a site saves: live locals, and the operands below `height`.
-    fn note_site(&mut self, index: usize, live: Vec<u32>, height: usize, also: Option<usize>) -> usize {
+    fn note_site(
+        &mut self,
+        index: usize,
+        live: Vec<u32>,
+        height: usize,
+        also: Option<usize>,
+    ) -> usize {
         let site = self.site_of_op[&index];
         let mut saved: Vec<(u32, ValType)> =
             live.into_iter().map(|local| (local, self.function.locals[local as usize])).collect();
@@ -811,7 +817,14 @@ impl<'a> Emitter<'_, 'a, '_> {
         self.charge(op.charge.unwrap_or(0));
     }
 
-    fn call_site(&mut self, index: usize, call: I<'a>, params: usize, results: usize, indirect: bool) {
+    fn call_site(
+        &mut self,
+        index: usize,
+        call: I<'a>,
+        params: usize,
+        results: usize,
+        indirect: bool,
+    ) {
         let base = self.stack.len() - params;
         self.spill_all();
         self.close(Label::Before(index));
@@ -860,11 +873,8 @@ impl<'a> Emitter<'_, 'a, '_> {
 
     /// Puts the top `types.len()` real operands into scratch locals of their own.
     fn set_aside(&mut self, types: &[ValType]) -> Vec<u32> {
-        let locals: Vec<u32> = types
-            .iter()
-            .enumerate()
-            .map(|(at, &ty)| self.scratch(ty, 16 + at))
-            .collect();
+        let locals: Vec<u32> =
+            types.iter().enumerate().map(|(at, &ty)| self.scratch(ty, 16 + at)).collect();
         for &local in locals.iter().rev() {
             self.code.push(I::LocalSet(local));
         }

@@ -6,8 +6,8 @@ use wasmparser::{
     WasmModuleResources,
 };
 
-use super::cost;
 use super::Refusal;
+use super::cost;
 
 /// An instruction that can be reached, with what it does to the operand stack.
 pub struct Op<'a> {
@@ -153,10 +153,7 @@ impl<'a> Function<'a> {
     }
 }
 
-fn arity(
-    op: &Operator<'_>,
-    validator: &impl ModuleArity,
-) -> Result<(u32, u32), Refusal> {
+fn arity(op: &Operator<'_>, validator: &impl ModuleArity) -> Result<(u32, u32), Refusal> {
     op.operator_arity(validator)
         .ok_or_else(|| Refusal::Unsupported { what: format!("the instruction {op:?}") })
 }
@@ -268,7 +265,7 @@ impl<'a> Reading<'a> {
                     resumable: false,
                     end_live: false,
                     then_live: false,
-                dead_after: false,
+                    dead_after: false,
                 });
                 self.open.push(block);
                 if kind == BlockKind::Loop {
@@ -291,7 +288,8 @@ impl<'a> Reading<'a> {
             O::End => {
                 let block = self.open.pop().expect("open block");
                 let live = !self.dead;
-                let joined = self.blocks[block].targeted && self.blocks[block].kind != BlockKind::Loop
+                let joined = self.blocks[block].targeted
+                    && self.blocks[block].kind != BlockKind::Loop
                     || self.blocks[block].kind == BlockKind::If;
                 if live && !joined {
                     // One path in, one path out: the basic block goes on.
@@ -314,8 +312,8 @@ impl<'a> Reading<'a> {
                 }
                 let then_reaches = self.blocks[block].kind == BlockKind::If
                     && (else_less || self.blocks[block].then_live);
-                let forward = self.blocks[block].targeted
-                    && self.blocks[block].kind != BlockKind::Loop;
+                let forward =
+                    self.blocks[block].targeted && self.blocks[block].kind != BlockKind::Loop;
                 self.dead = !(live || then_reaches || forward);
                 self.blocks[block].dead_after = self.dead;
                 if !self.dead {

@@ -18,5 +18,5 @@ mod leaf;
 mod liveness;
 mod module;
 
-pub use admit::{Admitted, Refusal, admit};
+pub use admit::{Refusal, admit};
 pub use module::transform;

@@ -33,8 +33,7 @@ pub fn transform(admitted: &Admitted<'_>, exact: bool) -> Result<Vec<u8>, Refusa
         let (params, results) = &admitted.types[ty as usize];
         (params.len(), results.len())
     };
-    let function_arity =
-        |function: u32| type_arity(admitted.function_types[function as usize]);
+    let function_arity = |function: u32| type_arity(admitted.function_types[function as usize]);
     let context = Context {
         layout,
         call_is_site: &call_is_site,
@@ -48,11 +47,8 @@ pub fn transform(admitted: &Admitted<'_>, exact: bool) -> Result<Vec<u8>, Refusa
         _ => false,
     };
 
-    let mut block_types = BlockTypes {
-        known: HashMap::new(),
-        added: Vec::new(),
-        next: admitted.types.len() as u32,
-    };
+    let mut block_types =
+        BlockTypes { known: HashMap::new(), added: Vec::new(), next: admitted.types.len() as u32 };
     let mut code = CodeSection::new();
     for (defined, (to_validate, body)) in admitted.functions.iter().enumerate() {
         let read = Function::read(to_validate, body, &is_site)?;
@@ -63,7 +59,8 @@ pub fn transform(admitted: &Admitted<'_>, exact: bool) -> Result<Vec<u8>, Refusa
             leaf::emit(&read, block_types.of(&read), &context)
         };
         let declared = read.locals[read.params.len()..].iter().chain(&emitted.extra_locals);
-        let mut function = EncFunction::new_with_locals_types(declared.map(|&ty| emit::encode_type(ty)));
+        let mut function =
+            EncFunction::new_with_locals_types(declared.map(|&ty| emit::encode_type(ty)));
         for instruction in &emitted.code {
             function.instruction(instruction);
         }

@@ -30,6 +30,7 @@ macro_rules! functions {
 
         impl Function {
             /// All 46, in the order of their names.
+            #[cfg(test)]
             pub const ALL: &'static [Function] = &[$(Function::$variant),*];
 
             /// The function of that name; `None` when WASI preview 1 has none.

@@ -43,8 +43,7 @@ use std::sync::Arc;
 use base::Digest;
 
 pub use errno::Errno;
-pub use function::{Function, Signature, ValueType};
-pub use state::WorldState;
+pub use function::{Function, ValueType};
 
 use descriptor::Descriptors;
 use memory::Memory;
