@@ -1,0 +1,127 @@
+//! The one test at entries and loop headers, and its cold side: unwinding and rewinding.
+
+use wasm_encoder::Instruction as I;
+use wasmparser::ValType;
+
+use super::{Emitter, Label};
+use crate::transform::layout;
+
+impl Emitter<'_, '_, '_> {
+    pub(super) fn begin_unwinding(&mut self, site: usize) {
+        self.flush();
+        self.code.push(I::I32Const(1));
+        self.code.push(I::GlobalSet(self.context.layout.unwinding()));
+        self.leave_through(site);
+    }
+
+    pub(super) fn leave_through(&mut self, site: usize) {
+        self.code.push(I::I32Const(site as i32));
+        self.code.push(I::GlobalSet(self.context.layout.position()));
+        self.br(Label::Save);
+    }
+
+    pub(super) fn if_rewinding(&mut self) -> Label {
+        self.code.push(I::LocalGet(self.fuel));
+        self.code.push(I::I64Const(layout::REWINDING));
+        self.code.push(I::I64LtS);
+        self.open_if()
+    }
+
+    pub(super) fn arrive(&mut self, normal: Label) {
+        self.code.push(I::GlobalGet(self.context.layout.resume()));
+        self.code.push(I::LocalSet(self.fuel));
+        self.br(normal);
+    }
+
+    pub(super) fn entry_check(&mut self) {
+        let layout = self.context.layout;
+        let normal = self.open_inner();
+        self.code.push(I::LocalGet(self.fuel));
+        self.code.push(I::I64Const(layout::ENTRY_MASK));
+        self.code.push(I::I64And);
+        self.code.push(I::I64Eqz);
+        self.br_if(normal);
+
+        let rewinding = self.if_rewinding();
+        let base = self.scratch(ValType::I32, 0);
+        // The frame ends with its position and function.
+        self.code.push(I::GlobalGet(layout.frames_end()));
+        self.code.push(I::I32Const(8));
+        self.code.push(I::I32Sub);
+        self.code.push(I::LocalTee(base));
+        self.code.push(I::I32Load(self.frame_arg(0, 2)));
+        self.code.push(I::GlobalSet(layout.position()));
+        let cases: Vec<Label> = (0..self.sites.len()).map(|_| self.open_inner()).collect();
+        // A position that is none of ours can only come from a damaged checkpoint: trap.
+        let bad = self.open_inner();
+        let depths: Vec<u32> = cases.iter().map(|&case| self.depth(case)).collect();
+        self.code.push(I::GlobalGet(layout.position()));
+        let default = self.depth(bad);
+        self.code.push(I::BrTable(depths.into(), default));
+        self.close(bad);
+        self.code.push(I::Unreachable);
+        for (site, &case) in cases.iter().enumerate().rev() {
+            self.close(case);
+            self.restore(site, base);
+            match self.towards(0, site) {
+                Some(label) => self.br(label),
+                None => self.arrive(normal),
+            }
+        }
+        self.close(rewinding);
+
+        self.code.push(I::LocalGet(self.fuel));
+        self.code.push(I::I64Const(layout::DEPTH_GUARD));
+        self.code.push(I::I64And);
+        self.code.push(I::I64Eqz);
+        self.code.push(I::I32Eqz);
+        let too_deep = self.open_if();
+        self.flush();
+        self.code.push(I::I32Const(layout::TRAP_STACK));
+        self.code.push(I::GlobalSet(layout.trap()));
+        self.code.push(I::Unreachable);
+        self.close(too_deep);
+        self.begin_unwinding(0);
+        self.close(normal);
+        if self.context.exact {
+            self.flush();
+        }
+    }
+
+    pub(super) fn header_check(&mut self, block: usize, site: usize) {
+        let normal = self.open_inner();
+        self.code.push(I::LocalGet(self.fuel));
+        self.code.push(I::I64Const(0));
+        self.code.push(I::I64GeS);
+        self.br_if(normal);
+        let rewinding = self.if_rewinding();
+        let own = self.open_inner();
+        let bad = self.open_inner();
+        // The sites in a loop are numbered without a gap, its header first.
+        let last = (site..self.sites.len())
+            .take_while(|&at| self.function.within(self.sites[at].region, block))
+            .last()
+            .unwrap_or(site);
+        let depths: Vec<u32> = (site..=last)
+            .map(|at| match self.towards(block, at) {
+                Some(label) => self.depth(label),
+                None => self.depth(own),
+            })
+            .collect();
+        self.code.push(I::GlobalGet(self.context.layout.position()));
+        self.code.push(I::I32Const(site as i32));
+        self.code.push(I::I32Sub);
+        let default = self.depth(bad);
+        self.code.push(I::BrTable(depths.into(), default));
+        self.close(bad);
+        self.code.push(I::Unreachable);
+        self.close(own);
+        self.arrive(normal);
+        self.close(rewinding);
+        self.begin_unwinding(site);
+        self.close(normal);
+        if self.context.exact {
+            self.flush();
+        }
+    }
+}

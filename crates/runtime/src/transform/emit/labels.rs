@@ -1,0 +1,60 @@
+//! Labels of emitted blocks, and which of the original ones became ours.
+
+use wasm_encoder::{BlockType, Instruction as I};
+use wasmparser::ValType;
+
+use super::{Emitter, Label};
+use crate::transform::function::BlockKind;
+
+impl Emitter<'_, '_, '_> {
+    pub(super) fn depth(&self, label: Label) -> u32 {
+        let at = self.nest.iter().rposition(|&open| open == label).expect("label is open");
+        (self.nest.len() - 1 - at) as u32
+    }
+
+    pub(super) fn open(&mut self, label: Label) {
+        self.code.push(I::Block(BlockType::Empty));
+        self.nest.push(label);
+    }
+
+    pub(super) fn close(&mut self, label: Label) {
+        let top = self.nest.pop();
+        debug_assert_eq!(top, Some(label));
+        self.code.push(I::End);
+    }
+
+    pub(super) fn open_inner(&mut self) -> Label {
+        self.inner_labels += 1;
+        let label = Label::Inner(self.inner_labels);
+        self.open(label);
+        label
+    }
+
+    pub(super) fn open_if(&mut self) -> Label {
+        self.inner_labels += 1;
+        let label = Label::Inner(self.inner_labels);
+        self.code.push(I::If(BlockType::Empty));
+        self.nest.push(label);
+        label
+    }
+
+    pub(super) fn br(&mut self, label: Label) {
+        let depth = self.depth(label);
+        self.code.push(I::Br(depth));
+    }
+
+    pub(super) fn br_if(&mut self, label: Label) {
+        let depth = self.depth(label);
+        self.code.push(I::BrIf(depth));
+    }
+
+    /// Whether the block's label is an empty-typed one of ours, with values in slots.
+    pub(super) fn hoisted(&self, block: usize) -> bool {
+        self.function.blocks[block].resumable
+    }
+
+    pub(super) fn arity(&self, block: usize) -> Vec<ValType> {
+        let block = &self.function.blocks[block];
+        if block.kind == BlockKind::Loop { block.params.clone() } else { block.results.clone() }
+    }
+}

@@ -1,0 +1,246 @@
+//! Emits a function that can be on the stack at a safepoint: metered, able to save its frame
+//! and to be resumed from it.
+//!
+//! A *site* is a position at which a frame may be saved: the entry, each loop header, each call
+//! that may not return normally. Sites are numbered from 0 (the entry) in textual order.
+//!
+//! To jump back to a site, WebAssembly's structured control flow has to be made to reach it:
+//! blocks that contain a site are opened early, at the beginning of their *region* (the
+//! function, or the innermost loop around them), together with one block per site that ends
+//! just before it; branching to that block's label continues at the site. Loops are entered
+//! through their own headers, whose cold path branches on. Operands that are on the stack where
+//! such a block begins or ends live in extra locals, *slots*, one per height and type.
+
+mod branches;
+mod checks;
+mod encode;
+mod frames;
+mod labels;
+mod ops;
+mod sites;
+mod stack;
+
+use std::collections::BTreeMap;
+
+use wasm_encoder::Instruction as I;
+use wasmparser::{Operator, ValType};
+
+use super::function::Function;
+use super::layout::{self, Layout};
+use super::liveness::{self, Liveness};
+
+pub use encode::{bulk_charge, encode_type, memory_grow, reencode};
+
+/// What the emitter needs to know of the module around a function.
+pub struct Context<'c> {
+    pub layout: Layout,
+    /// Whether a call to this function is a site.
+    pub call_is_site: &'c dyn Fn(u32) -> bool,
+    /// Parameter and result counts of a function and of a type.
+    pub function_arity: &'c dyn Fn(u32) -> (usize, usize),
+    pub type_arity: &'c dyn Fn(u32) -> (usize, usize),
+    /// Keep the fuel global exact in every basic block, so that it can be read after a trap.
+    pub exact: bool,
+}
+
+/// Labels of emitted blocks.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Label {
+    /// A block of the original.
+    Block(usize),
+    /// Ends where the `else` part of an original `if` begins.
+    Else(usize),
+    /// Ends just before the site, or just before the loop, that this instruction is.
+    Before(usize),
+    /// Ends where frames are saved.
+    Save,
+    /// Anything else.
+    Inner(u32),
+}
+
+struct Site {
+    /// The call or loop instruction; `None` for the entry.
+    op: Option<usize>,
+    /// Locals and slots to save, with their types.
+    saved: Vec<(u32, ValType)>,
+    /// The region (block) in which the site directly lies.
+    region: usize,
+}
+
+/// An emitted body: extra locals after the original ones, and instructions.
+pub struct Emitted<'a> {
+    pub extra_locals: Vec<ValType>,
+    pub code: Vec<I<'a>>,
+}
+
+struct Emitter<'f, 'a, 'c> {
+    function: &'f Function<'a>,
+    context: &'f Context<'c>,
+    liveness: Liveness,
+    code: Vec<I<'a>>,
+    nest: Vec<Label>,
+    inner_labels: u32,
+    /// Types of the operands; the first `spilled` of them are in slots.
+    stack: Vec<ValType>,
+    spilled: usize,
+    slots: BTreeMap<(usize, u8), u32>,
+    extra_locals: Vec<ValType>,
+    fuel: u32,
+    scratch: BTreeMap<(u8, usize), u32>,
+    sites: Vec<Site>,
+    site_of_op: BTreeMap<usize, usize>,
+    frame_depth: i64,
+    function_index: u32,
+}
+
+fn type_key(ty: ValType) -> u8 {
+    match ty {
+        ValType::I32 => 0,
+        ValType::I64 => 1,
+        ValType::F32 => 2,
+        ValType::F64 => 3,
+        ValType::V128 => 4,
+        ValType::Ref(_) => 5,
+    }
+}
+
+/// Bytes that a value takes in a frame.
+fn saved_bytes(ty: ValType) -> u64 {
+    if ty == ValType::V128 { 16 } else { 8 }
+}
+
+/// The depth that a frame is charged for, in units of 16 bytes: all its locals and its highest
+/// operand stack, as if none of them were in a register, and what a call costs in itself.
+pub fn frame_depth(function: &Function<'_>) -> i64 {
+    let wide = function.locals.contains(&ValType::V128)
+        || function.ops.iter().any(|op| op.pushes.contains(&ValType::V128));
+    let per_value = if wide { 16 } else { 8 };
+    let values = function.locals.len() + function.height_max;
+    ((64 + per_value * values) as i64 + 15) / 16
+}
+
+/// Emits `function`.
+pub fn emit<'a>(
+    function: &Function<'a>,
+    function_index: u32,
+    context: &Context<'_>,
+) -> Emitted<'a> {
+    let is_site = |index: usize| is_site(&function.ops[index].op, context);
+    let liveness = liveness::compute(function, &is_site);
+    let mut emitter = Emitter {
+        function,
+        context,
+        liveness,
+        code: Vec::new(),
+        nest: Vec::new(),
+        inner_labels: 0,
+        stack: Vec::new(),
+        spilled: 0,
+        slots: BTreeMap::new(),
+        extra_locals: Vec::new(),
+        fuel: 0,
+        scratch: BTreeMap::new(),
+        sites: Vec::new(),
+        site_of_op: BTreeMap::new(),
+        frame_depth: frame_depth(function),
+        function_index,
+    };
+    emitter.fuel = emitter.new_local(ValType::I64);
+    emitter.number_sites();
+    emitter.body();
+    Emitted { extra_locals: emitter.extra_locals, code: emitter.code }
+}
+
+fn is_site(op: &Operator<'_>, context: &Context<'_>) -> bool {
+    match op {
+        Operator::Call { function_index } => (context.call_is_site)(*function_index),
+        Operator::CallIndirect { .. } => true,
+        _ => false,
+    }
+}
+
+impl Emitter<'_, '_, '_> {
+    fn new_local(&mut self, ty: ValType) -> u32 {
+        self.extra_locals.push(ty);
+        (self.function.locals.len() + self.extra_locals.len() - 1) as u32
+    }
+
+    fn slot(&mut self, height: usize, ty: ValType) -> u32 {
+        if let Some(&local) = self.slots.get(&(height, type_key(ty))) {
+            return local;
+        }
+        let local = self.new_local(ty);
+        self.slots.insert((height, type_key(ty)), local);
+        local
+    }
+
+    fn scratch(&mut self, ty: ValType, which: usize) -> u32 {
+        if let Some(&local) = self.scratch.get(&(type_key(ty), which)) {
+            return local;
+        }
+        let local = self.new_local(ty);
+        self.scratch.insert((type_key(ty), which), local);
+        local
+    }
+
+    fn flush(&mut self) {
+        self.code.push(I::LocalGet(self.fuel));
+        self.code.push(I::GlobalSet(self.context.layout.fuel()));
+    }
+
+    fn reload(&mut self) {
+        self.code.push(I::GlobalGet(self.context.layout.fuel()));
+        self.code.push(I::LocalSet(self.fuel));
+    }
+
+    fn charge(&mut self, fuel: i64) {
+        if fuel == 0 {
+            return;
+        }
+        self.code.push(I::LocalGet(self.fuel));
+        self.code.push(I::I64Const(fuel << layout::DEPTH_BITS));
+        self.code.push(I::I64Sub);
+        self.code.push(I::LocalSet(self.fuel));
+        if self.context.exact {
+            self.flush();
+        }
+    }
+
+    fn body(&mut self) {
+        let layout = self.context.layout;
+        self.code.push(I::GlobalGet(layout.fuel()));
+        let delta = self.frame_depth - (self.function.entry_charge << layout::DEPTH_BITS);
+        self.code.push(I::I64Const(delta));
+        self.code.push(I::I64Add);
+        self.code.push(I::LocalSet(self.fuel));
+        self.open(Label::Save);
+        self.open(Label::Block(0));
+        // The entry's restore code needs every site's saved values, which are known only after
+        // the body was emitted: it is put in afterwards.
+        self.open_region(0);
+        let entry_at = self.code.len();
+        let entry_nest = self.nest.clone();
+        for index in 0..self.function.ops.len() {
+            self.op(index);
+        }
+        debug_assert_eq!(self.nest, [Label::Save]);
+        // After the function's own `End`: results are in slots.
+        self.code.push(I::LocalGet(self.fuel));
+        self.code.push(I::I64Const(self.frame_depth));
+        self.code.push(I::I64Sub);
+        self.code.push(I::GlobalSet(layout.fuel()));
+        for (height, &ty) in self.function.results.clone().iter().enumerate() {
+            let slot = self.slot(height, ty);
+            self.code.push(I::LocalGet(slot));
+        }
+        self.code.push(I::Return);
+        self.close(Label::Save);
+        self.save_frames();
+        self.code.push(I::End);
+
+        let rest = self.code.split_off(entry_at);
+        self.nest = entry_nest;
+        self.entry_check();
+        self.code.extend(rest);
+    }
+}

@@ -1,0 +1,190 @@
+//! Instructions, one by one.
+
+use wasm_encoder::{BlockType, Instruction as I};
+use wasmparser::{Operator, ValType};
+
+use super::encode::{bulk_charge, encode_block_type, memory_grow, reencode};
+use super::{Emitter, Label};
+
+impl<'a> Emitter<'_, 'a, '_> {
+    pub(super) fn op(&mut self, index: usize) {
+        use Operator as O;
+        let function = self.function;
+        let op = &function.ops[index];
+        match op.op {
+            O::Block { .. } => {
+                let block = &function.blocks[op.block];
+                if self.hoisted(op.block) {
+                    self.spill_all();
+                } else {
+                    self.ensure(block.params.len());
+                    self.code.push(I::Block(encode_block_type(block.block_type)));
+                    self.nest.push(Label::Block(op.block));
+                }
+            }
+            O::Loop { .. } => {
+                self.spill_all();
+                self.close(Label::Before(index));
+                self.code.push(I::Loop(BlockType::Empty));
+                self.nest.push(Label::Block(op.block));
+                let live: Vec<u32> = self.liveness.header[&op.block].iter().collect();
+                let height = self.stack.len();
+                let site = self.note_site(index, live, height, None);
+                let cost = op.charge.unwrap_or(0);
+                self.charge(cost);
+                self.open_region(op.block);
+                self.header_check(op.block, site);
+            }
+            O::If { .. } => self.op_if(index),
+            O::Else => {
+                let block = &function.blocks[op.block];
+                if self.hoisted(op.block) {
+                    if block.then_live {
+                        self.spill_all();
+                        self.br(Label::Block(op.block));
+                    }
+                    self.close(Label::Else(op.block));
+                    self.stack_in_slots(block.height, &block.params);
+                } else {
+                    self.code.push(I::Else);
+                    let spilled = self.spilled.min(block.height);
+                    self.stack_in_slots(block.height, &block.params);
+                    self.spilled = spilled;
+                }
+                self.charge(op.charge.unwrap_or(0));
+            }
+            O::End => {
+                let block = &function.blocks[op.block];
+                if self.hoisted(op.block) {
+                    if block.end_live {
+                        self.spill_all();
+                    }
+                    self.close(Label::Block(op.block));
+                    self.stack_in_slots(block.height, &block.results);
+                } else {
+                    self.close(Label::Block(op.block));
+                    let spilled = self.spilled.min(block.height);
+                    self.stack_in_slots(block.height, &block.results);
+                    self.spilled = spilled;
+                }
+                if block.dead_after {
+                    // What followed was dropped; the validator has to know.
+                    self.code.push(I::Unreachable);
+                }
+                self.charge(op.charge.unwrap_or(0));
+            }
+            O::Br { .. } | O::Return => self.branch(op.targets[0]),
+            O::BrIf { .. } => {
+                self.branch_if(op.targets[0]);
+                self.charge(op.charge.unwrap_or(0));
+            }
+            O::BrTable { .. } => self.branch_table(&op.targets),
+            O::Unreachable => self.code.push(I::Unreachable),
+            O::Call { function_index } => {
+                let (params, results) = (self.context.function_arity)(function_index);
+                if (self.context.call_is_site)(function_index) {
+                    self.call_site(index, I::Call(function_index), params, results, false);
+                } else {
+                    self.ensure(params);
+                    self.flush();
+                    self.code.push(I::Call(function_index));
+                    self.pop(params);
+                    self.reload();
+                    self.stack.extend_from_slice(&op.pushes);
+                }
+            }
+            O::CallIndirect { type_index, table_index } => {
+                let (params, results) = (self.context.type_arity)(type_index);
+                let call = I::CallIndirect { type_index, table_index };
+                self.call_site(index, call, params + 1, results, true);
+            }
+            O::MemoryGrow { .. } => {
+                self.ensure(1);
+                self.pop(1);
+                let pages = self.scratch(ValType::I32, 1);
+                let old = self.scratch(ValType::I32, 2);
+                self.code.extend(memory_grow(self.context.layout, self.fuel, pages, old));
+                if self.context.exact {
+                    self.flush();
+                }
+                self.stack.push(ValType::I32);
+            }
+            O::MemoryFill { .. } | O::MemoryCopy { .. } => {
+                self.ensure(3);
+                self.pop(3);
+                let length = self.scratch(ValType::I32, 1);
+                self.code.extend(bulk_charge(self.context.layout, self.fuel, length));
+                if self.context.exact {
+                    self.flush();
+                }
+                self.code.push(reencode(&op.op));
+            }
+            _ => {
+                self.ensure(op.pops);
+                self.code.push(reencode(&op.op));
+                self.pop(op.pops);
+                self.stack.extend_from_slice(&op.pushes);
+            }
+        }
+    }
+
+    pub(super) fn op_if(&mut self, index: usize) {
+        let function = self.function;
+        let op = &function.ops[index];
+        let block = &function.blocks[op.block];
+        if self.hoisted(op.block) {
+            self.spill_all();
+            let condition = self.stack.len() - 1;
+            self.get_slots(condition, condition + 1);
+            self.pop(1);
+            self.code.push(I::I32Eqz);
+            if block.else_at.is_some() {
+                self.br_if(Label::Else(op.block));
+            } else {
+                // Parameters are results: the same slots.
+                self.br_if(Label::Block(op.block));
+            }
+        } else {
+            self.ensure(block.params.len() + 1);
+            self.pop(1);
+            self.code.push(I::If(encode_block_type(block.block_type)));
+            self.nest.push(Label::Block(op.block));
+        }
+        self.charge(op.charge.unwrap_or(0));
+    }
+
+    pub(super) fn call_site(
+        &mut self,
+        index: usize,
+        call: I<'a>,
+        params: usize,
+        results: usize,
+        indirect: bool,
+    ) {
+        let base = self.stack.len() - params;
+        self.spill_all();
+        self.close(Label::Before(index));
+        let live: Vec<u32> = self.liveness.after[&index].iter().collect();
+        // Arguments may be anything when the call is made again to resume what it called; the
+        // index of an indirect call may not.
+        let also = indirect.then(|| self.stack.len() - 1);
+        let site = self.note_site(index, live, base, also);
+        self.get_slots(base, self.stack.len());
+        self.flush();
+        self.code.push(call);
+        self.pop(params);
+        self.stack.extend_from_slice(&self.function.ops[index].pushes);
+        debug_assert_eq!(self.stack.len(), base + results);
+        self.spilled = base;
+        self.reload();
+        self.code.push(I::LocalGet(self.fuel));
+        self.code.push(I::I64Const(0));
+        self.code.push(I::I64LtS);
+        let spent = self.open_if();
+        self.code.push(I::GlobalGet(self.context.layout.unwinding()));
+        let unwinding = self.open_if();
+        self.leave_through(site);
+        self.close(unwinding);
+        self.close(spent);
+    }
+}
