@@ -28,7 +28,8 @@ pub struct Client {
 impl Client {
     /// A client for the exchange at `url`. Nothing is sent yet.
     pub fn new(url: &str, token: &str) -> Result<Self, ClientError> {
-        let refuse = |problem: &str| ClientError::Url { url: url.to_owned(), problem: problem.into() };
+        let refuse =
+            |problem: &str| ClientError::Url { url: url.to_owned(), problem: problem.into() };
         let parsed = reqwest::Url::parse(url).map_err(|error| refuse(&error.to_string()))?;
         match parsed.scheme() {
             "http" => {}

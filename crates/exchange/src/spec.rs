@@ -19,6 +19,7 @@ pub(crate) fn check(
     blobs: &dyn BlobStore,
     tasks: &[Digest],
     instrument: Option<&Instrument>,
+    blob_max_bytes: u64,
 ) -> Result<(), ApiError> {
     // Tasks of one job share their module and most inputs.
     let mut present = BTreeSet::new();
@@ -29,7 +30,7 @@ pub(crate) fn check(
             continue;
         }
         let spec = read(blobs, index, digest)?;
-        check_numbers(&spec, instrument)
+        check_numbers(&spec, instrument, blob_max_bytes)
             .and_then(|()| check_texts(&spec))
             .map_err(|message| ApiError::InvalidTask { index, message })?;
         let stdin = spec.stdin.iter().map(|digest| ("standard input".to_owned(), digest));
@@ -71,7 +72,11 @@ fn read(blobs: &dyn BlobStore, index: usize, digest: &Digest) -> Result<TaskSpec
     })
 }
 
-fn check_numbers(spec: &TaskSpec, instrument: Option<&Instrument>) -> Result<(), String> {
+fn check_numbers(
+    spec: &TaskSpec,
+    instrument: Option<&Instrument>,
+    blob_max_bytes: u64,
+) -> Result<(), String> {
     if spec.version != 1 {
         return Err(format!("version is {}; this exchange knows 1", spec.version));
     }
@@ -100,8 +105,10 @@ fn check_numbers(spec: &TaskSpec, instrument: Option<&Instrument>) -> Result<(),
             ));
         }
     }
-    if spec.output_max_bytes > limits::OUTPUT_BYTES {
-        let most = limits::OUTPUT_BYTES;
+    // One file may be all of the output, and must be a blob: else a program that keeps to its
+    // limit could leave a result that no machine can deliver.
+    let most = limits::OUTPUT_BYTES.min(blob_max_bytes);
+    if spec.output_max_bytes > most {
         return Err(format!("output_max_bytes is {}; give at most {most}", spec.output_max_bytes));
     }
     if spec.clock_start_ms < 0 {
@@ -199,7 +206,7 @@ mod tests {
         change(&mut spec, &blobs);
         let digest = blobs.put(&serde_json::to_vec(&spec).unwrap()).unwrap();
         let tasks = [digest, digest];
-        match check(&blobs, &tasks, market::instrument("cpu.2g.any")) {
+        match check(&blobs, &tasks, market::instrument("cpu.2g.any"), 1 << 26) {
             Ok(()) => "ok".to_owned(),
             Err(error) => error.to_string(),
         }
@@ -208,7 +215,7 @@ mod tests {
     #[test]
     fn what_is_wrong_with_a_spec_is_named() {
         type Change = fn(&mut TaskSpec, &DiskBlobs);
-        let cases: [(Change, &str); 16] = [
+        let cases: [(Change, &str); 17] = [
             (|_, _| {}, "ok"),
             (|spec, _| spec.version = 2, "version is 2"),
             (|spec, _| spec.fuel_max = 0, "fuel_max is 0"),
@@ -217,6 +224,7 @@ mod tests {
             (|spec, _| spec.memory_max_pages = 65_537, "give 1 to 65536"),
             (|spec, _| spec.memory_max_pages = 32_769, "(2049 MiB), but a slot of cpu.2g.any"),
             (|spec, _| spec.output_max_bytes = u64::MAX, "output_max_bytes"),
+            (|spec, _| spec.output_max_bytes = (1 << 26) + 1, "give at most 67108864"),
             (|spec, _| spec.args.clear(), "args is empty"),
             (|spec, _| spec.args.push("a\0b".to_owned()), "zero byte"),
             (|spec, _| spec.inputs.swap(0, 1), "sorted"),

@@ -93,14 +93,17 @@ pub struct Upload<'a> {
     specs: Vec<Digest>,
     pending: BTreeMap<Digest, Vec<u8>>,
     pending_bytes: usize,
+    available_nanocredits: i64,
 }
 
 impl<'a> Upload<'a> {
-    /// Makes sure first that an exchange answers, so that a wrong URL is named at once.
+    /// Makes sure first that an exchange answers and knows the account, so that a wrong URL or
+    /// token is named at once.
     pub async fn begin(client: &'a Client) -> CliResult<Upload<'a>> {
-        client.exchange().await?;
+        let available_nanocredits = client.wallet().await?.available_nanocredits;
         Ok(Upload {
             client,
+            available_nanocredits,
             module: None,
             specs: Vec::new(),
             pending: BTreeMap::new(),
@@ -143,7 +146,7 @@ impl<'a> Upload<'a> {
 
     async fn flush(&mut self) -> CliResult<()> {
         let blobs: Vec<&[u8]> = self.pending.values().map(Vec::as_slice).collect();
-        SUBMIT_PATIENCE.ask(|_| (), || self.client.store(&blobs)).await?;
+        SUBMIT_PATIENCE.ask(tell, || self.client.store(&blobs)).await?;
         self.pending.clear();
         self.pending_bytes = 0;
         Ok(())
@@ -164,13 +167,10 @@ impl<'a> Upload<'a> {
         };
         let budget = match purchase.budget {
             Some(budget) => budget,
-            None => {
-                let wallet = self.client.wallet().await?;
-                match wallet.available_nanocredits {
-                    available if available > 0 => available.min(BUDGET_DEFAULT),
-                    _ => BUDGET_DEFAULT,
-                }
+            None if self.available_nanocredits > 0 => {
+                self.available_nanocredits.min(BUDGET_DEFAULT)
             }
+            None => BUDGET_DEFAULT,
         };
         let job = NewJob {
             job: JobId(client::random_id()),
@@ -182,7 +182,15 @@ impl<'a> Upload<'a> {
             budget_nanocredits: budget,
             ask: purchase.ask,
         };
-        Ok(SUBMIT_PATIENCE.ask(|_| (), || self.client.submit(&job)).await?)
+        Ok(SUBMIT_PATIENCE.ask(tell, || self.client.submit(&job)).await?)
+    }
+}
+
+/// A minute of silence would look like a hang.
+fn tell(error: Option<&client::ClientError>) {
+    match error {
+        Some(error) => eprintln!("{error}; asking again for a minute"),
+        None => eprintln!("the exchange answers again"),
     }
 }
 
@@ -241,11 +249,25 @@ pub async fn follow(client: &Client, job: &JobView, progress: &mut Progress) -> 
         None => {
             progress.finish();
             let view = client.cancel_job(job.job).await?;
-            eprintln!("{}", summary::line(&view, now_ms()));
-            Err(CliError::new(format!("interrupted; {} is cancelled", job.job))
+            let interrupted = CliError::new(format!("interrupted; {} is cancelled", job.job))
                 .hint("--detach leaves a job running")
-                .exit(exit::INTERRUPTED))
+                .exit(exit::INTERRUPTED);
+            // The command ends here, and its last line says what happened.
+            Err(interrupted.last_line(summary::line(&view, now_ms())))
         }
+    }
+}
+
+/// What a command that bought something ends with: whatever went wrong is said first, so that
+/// the last line on standard error says what happened to the job.
+pub fn conclude(job: &JobView, status: CliResult) -> CliResult {
+    let line = summary::line(job, now_ms());
+    match status {
+        Ok(status) => {
+            eprintln!("{line}");
+            Ok(status)
+        }
+        Err(error) => Err(error.last_line(line)),
     }
 }
 

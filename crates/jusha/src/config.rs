@@ -2,6 +2,8 @@
 //! `jusha up` stored.
 
 use std::fs;
+use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
@@ -15,10 +17,10 @@ use crate::error::{CliError, CliResult, io};
 #[command(next_help_heading = "Exchange")]
 pub struct Access {
     /// The exchange's URL
-    #[arg(long, env = "JUSHA_URL", value_name = "URL")]
+    #[arg(long, env = "JUSHA_URL", value_name = "URL", global = true)]
     pub url: Option<String>,
     /// The account's token
-    #[arg(long, env = "JUSHA_TOKEN", value_name = "TOKEN", hide_env_values = true)]
+    #[arg(long, env = "JUSHA_TOKEN", value_name = "TOKEN", hide_env_values = true, global = true)]
     pub token: Option<String>,
 }
 
@@ -110,13 +112,56 @@ pub fn store(new: &Stored) -> CliResult<Option<PathBuf>> {
 
 /// Writes a file that only its owner may read, whole or not at all.
 pub fn write_private(path: &Path, bytes: &[u8]) -> CliResult<()> {
-    let directory = path.parent().unwrap_or(Path::new("."));
+    write_whole(path, bytes, true)
+}
+
+/// Writes a file, whole or not at all: on a full disk, what was there before stays.
+pub fn write_file(path: &Path, bytes: &[u8]) -> CliResult<()> {
+    write_whole(path, bytes, false)
+}
+
+fn write_whole(path: &Path, bytes: &[u8], private: bool) -> CliResult<()> {
+    let wanted = format_args!("write {}", path.display());
+    // A device or a pipe is written to, not replaced.
+    if fs::metadata(path).is_ok_and(|meta| !meta.is_file()) {
+        return io(fs::write(path, bytes), wanted);
+    }
+    // What a link points to is replaced, not the link.
+    let target = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    let parent = target.parent().filter(|parent| !parent.as_os_str().is_empty());
+    let directory = parent.unwrap_or(Path::new("."));
     io(fs::create_dir_all(directory), format_args!("make {}", directory.display()))?;
-    let written = tempfile::NamedTempFile::new_in(directory).and_then(|mut file| {
-        std::io::Write::write_all(&mut file, bytes)?;
-        file.as_file().sync_all()?;
-        file.persist(path).map_err(|error| error.error)
+    let mode = if private { 0o600 } else { 0o666 };
+    let mut beside = tempfile::Builder::new();
+    beside.prefix(".jusha-").permissions(fs::Permissions::from_mode(mode));
+    let written = beside.tempfile_in(directory).and_then(|mut file| {
+        file.write_all(bytes)?;
+        // A key, a token or a checkpoint can't be had again.
+        if private {
+            file.as_file().sync_all()?;
+        }
+        file.persist(&target).map_err(|error| error.error)
     });
-    io(written, format_args!("write {}", path.display()))?;
-    Ok(())
+    io(written, wanted).map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_replaced_and_a_device_is_not() {
+        let dir = tempfile::tempdir().unwrap();
+        let (file, link) = (dir.path().join("file"), dir.path().join("link"));
+        write_file(&file, b"one").unwrap();
+        std::os::unix::fs::symlink("file", &link).unwrap();
+        write_private(&link, b"two").unwrap();
+        assert_eq!(fs::read(&file).unwrap(), b"two");
+        assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
+        assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
+        write_file(Path::new("/dev/null"), b"three").unwrap();
+        assert!(!fs::metadata("/dev/null").unwrap().is_file());
+        assert!(write_file(dir.path(), b"four").is_err());
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 2, "nothing is left beside");
+    }
 }

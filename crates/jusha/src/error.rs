@@ -13,6 +13,7 @@ use crate::exit;
 pub struct CliError {
     message: String,
     hint: Option<String>,
+    last_line: Option<String>,
     /// Exit status.
     pub exit: u8,
 }
@@ -23,7 +24,7 @@ pub type CliResult<T = u8> = Result<T, CliError>;
 impl CliError {
     /// Something in the way that is not the program's fault.
     pub fn new(message: impl Into<String>) -> Self {
-        CliError { message: message.into(), hint: None, exit: exit::FAILED }
+        CliError { message: message.into(), hint: None, last_line: None, exit: exit::FAILED }
     }
 
     /// The program, its input or its checkpoint can't be used.
@@ -34,6 +35,11 @@ impl CliError {
     /// With what to do about it.
     pub fn hint(self, hint: impl Into<String>) -> Self {
         CliError { hint: Some(hint.into()), ..self }
+    }
+
+    /// With a line below everything.
+    pub fn last_line(self, line: impl Into<String>) -> Self {
+        CliError { last_line: Some(line.into()), ..self }
     }
 
     /// With another exit status.
@@ -61,8 +67,11 @@ impl CliError {
 impl fmt::Display for CliError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "error: {}", self.message)?;
-        match &self.hint {
-            Some(hint) => write!(f, "\nhint: {hint}"),
+        if let Some(hint) = &self.hint {
+            write!(f, "\nhint: {hint}")?;
+        }
+        match &self.last_line {
+            Some(line) => write!(f, "\n{line}"),
             None => Ok(()),
         }
     }

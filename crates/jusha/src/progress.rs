@@ -95,6 +95,10 @@ impl Progress {
         for (index, attempt) in task.attempts.iter().enumerate().skip(told.attempts) {
             let on = &attempt.machine_name;
             match index.checked_sub(1).and_then(|index| task.attempts.get(index)) {
+                // The budget is handed out in parts: not worth a line.
+                Some(earlier)
+                    if earlier.machine == attempt.machine
+                        && earlier.end.as_deref() == Some("allowance_spent") => {}
                 Some(earlier) => lines.push(format!(
                     "{name}: machine {} {} at {}; goes on on {on}",
                     earlier.machine_name,
@@ -109,7 +113,8 @@ impl Progress {
         if is_over(task) && !told.over {
             told.over = true;
             match (task.state, &task.refusal) {
-                (TaskState::Refused, Some(reason)) => {
+                // Of a single task it is the command's error.
+                (TaskState::Refused, Some(reason)) if self.names.len() > 1 => {
                     lines.push(format!("{name}: refused: {reason}"));
                 }
                 (TaskState::Done, _) if plain => {

@@ -19,14 +19,16 @@ pub struct Move<'a> {
     pub to: &'a AttemptView,
 }
 
-/// All moves of a job: an attempt after another that did not finish.
+/// All moves of a job: an attempt after another one on another machine.
 pub fn moves(job: &JobView) -> Vec<Move<'_>> {
-    job.tasks
-        .iter()
-        .flat_map(|task| {
-            task.attempts.windows(2).map(move |pair| Move { task, from: &pair[0], to: &pair[1] })
-        })
-        .collect()
+    continued(job).filter(|one| one.from.machine != one.to.machine).collect()
+}
+
+/// Attempts after attempts that did not finish.
+fn continued(job: &JobView) -> impl Iterator<Item = Move<'_>> {
+    job.tasks.iter().flat_map(|task| {
+        task.attempts.windows(2).map(move |pair| Move { task, from: &pair[0], to: &pair[1] })
+    })
 }
 
 /// `done in 41 s, moved once (machine b7… died at 41 %), nothing lost, 0.0031 credits`
@@ -50,26 +52,34 @@ pub fn line(job: &JobView, now_ms: i64) -> String {
     let moves = moves(job);
     if !moves.is_empty() {
         parts.push(told(&moves));
-        // Accepted checkpoints are what a move starts from: it costs time, never work or money.
-        if job.state == JobState::Done {
-            parts.push("nothing lost".to_owned());
-        }
+    }
+    // The same machine again: it came back, or more of the budget became free.
+    let resumed = continued(job).count() - moves.len();
+    if resumed > 0 {
+        parts.push(format!("resumed {}", times(resumed)));
+    }
+    // Accepted checkpoints are what both start from: they cost time, never work or money.
+    if moves.len() + resumed > 0 && job.state == JobState::Done {
+        parts.push("nothing lost".to_owned());
     }
     parts.push(format!("{paid} credits"));
     parts.join(", ")
 }
 
 fn told(moves: &[Move<'_>]) -> String {
-    let count = match moves.len() {
-        1 => "once".to_owned(),
-        2 => "twice".to_owned(),
-        more => format!("{more} times"),
-    };
     let mut stories: Vec<String> = moves.iter().take(MOVES_TOLD).map(story).collect();
     if moves.len() > MOVES_TOLD {
         stories.push("…".to_owned());
     }
-    format!("moved {count} ({})", stories.join(", "))
+    format!("moved {} ({})", times(moves.len()), stories.join(", "))
+}
+
+fn times(count: usize) -> String {
+    match count {
+        1 => "once".to_owned(),
+        2 => "twice".to_owned(),
+        more => format!("{more} times"),
+    }
 }
 
 fn story(one: &Move<'_>) -> String {
@@ -175,6 +185,17 @@ mod tests {
             ),
             "done in 41 s, moved twice (machine b7aa… died at 41 %, machine d000… left at 70 %), \
              nothing lost, 0.0031 credits",
+        );
+        check(
+            job(
+                JobState::Done,
+                vec![(
+                    TaskState::Done,
+                    100,
+                    vec![attempt(0xb7aa, 41, "lapsed"), attempt(0xb7aa, 100, "finished")],
+                )],
+            ),
+            "done in 41 s, resumed once, nothing lost, 0.0031 credits",
         );
         check(
             job(JobState::Exhausted, vec![(TaskState::Pending, 0, vec![])]),

@@ -10,8 +10,8 @@ use base::{Digest, TASK_FUEL_MAX};
 use clap::Args;
 use runtime::task::{Task, defaults, task_seed};
 
-use crate::amount;
 use crate::error::{CliError, CliResult, io};
+use crate::{amount, config};
 
 /// A program and its arguments.
 #[derive(Debug, Args)]
@@ -77,6 +77,7 @@ impl World {
             CliError::refused(format!("can't read {}: {error}", program.program.display()))
                 .hint("give the path of a .wasm file, compiled for wasm32-wasip1")
         })?;
+        check_header(&program.program, &module)?;
         let name = program.program.file_name().unwrap_or_default().to_string_lossy().into_owned();
         Ok(Task {
             module,
@@ -94,6 +95,21 @@ impl World {
             clock_start_ms: defaults::CLOCK_START_MS,
         })
     }
+}
+
+/// What is plainly something else is told by its path, before anything is sent anywhere.
+fn check_header(path: &Path, bytes: &[u8]) -> CliResult<()> {
+    let found = match bytes {
+        [0, b'a', b's', b'm', ..] => return Ok(()),
+        [] => "it is empty".to_owned(),
+        _ => {
+            let first: Vec<String> =
+                bytes.iter().take(4).map(|byte| format!("{byte:02x}")).collect();
+            format!("it begins with {} instead of 00 61 73 6d", first.join(" "))
+        }
+    };
+    Err(CliError::refused(format!("{} is not a WebAssembly module: {found}", path.display()))
+        .hint("compile the program for wasm32-wasip1 and give the .wasm file"))
 }
 
 /// Standard input, unless a person sits there: a program that is run at a terminal has none.
@@ -174,7 +190,7 @@ pub fn write_outputs<'a>(
         if let Some(parent) = path.parent() {
             io(fs::create_dir_all(parent), format_args!("make {}", parent.display()))?;
         }
-        io(fs::write(&path, bytes), format_args!("write {}", path.display()))?;
+        config::write_file(&path, bytes)?;
     }
     Ok(())
 }

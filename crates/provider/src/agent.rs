@@ -31,6 +31,8 @@ const DRAIN_OFFLINE_MAX: Duration = Duration::from_secs(10);
 /// A fill is told in two messages, the ask's new state and the lease: between them the sum of
 /// both looks wrong, so what to offer is worked out when both must have come.
 const SETTLING: Duration = Duration::from_millis(5);
+/// After this machine's own failure, before it offers its slots again.
+const FAILURE_PAUSE: Duration = Duration::from_secs(60);
 /// After an ask was refused, before the next one; doubled with each refusal in a row. The first
 /// is most often a race with a fill whose lease is still on its way.
 const REFUSAL_PAUSE_FIRST: Duration = Duration::from_millis(20);
@@ -145,8 +147,7 @@ enum Action {
 impl Agent {
     async fn select(&mut self) -> Action {
         let [terminate, interrupt] = &mut self.signals;
-        let (offer_at, deadline) =
-            (self.offer_at, self.drain.as_ref().map(|drain| drain.deadline));
+        let (offer_at, deadline) = (self.offer_at, self.drain.as_ref().map(|drain| drain.deadline));
         let now = Instant::now();
         tokio::select! {
             _ = terminate.recv() => Action::Signalled,
@@ -325,9 +326,18 @@ impl Agent {
             Report::Progress { fuel } => running.fuel = fuel,
             Report::Receipt(receipt) => {
                 running.fuel = running.fuel.max(receipt.receipt.usage.fuel);
+                let receipt = *receipt;
                 running.unacknowledged = Some(receipt.clone());
                 // Dropped when there is no connection, and then sent after the next welcome.
                 self.link.send(ToExchange::Receipt(receipt));
+            }
+            Report::GivenUp { reason } => {
+                tracing::error!("attempt {} is given up: {reason}", attempt.short());
+                let lease = running.lease;
+                self.link.send(ToExchange::CloseLease { lease, reason });
+                // Whoever comes next would not fare better.
+                self.withdraw();
+                self.offer_at = Some(Instant::now() + FAILURE_PAUSE);
             }
             Report::Over => {
                 self.attempts.remove(&attempt);

@@ -29,7 +29,9 @@ pub(crate) enum Report {
     /// How far it is, for heartbeats.
     Progress { fuel: u64 },
     /// To be sent until it is answered.
-    Receipt(SignedReceipt),
+    Receipt(Box<SignedReceipt>),
+    /// This machine can't go on with it, whatever the exchange thinks.
+    GivenUp { reason: String },
     /// Nothing more follows.
     Over,
 }

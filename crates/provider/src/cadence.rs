@@ -33,6 +33,10 @@ impl Cadence {
     pub(crate) fn note_cost(&mut self, cost: Duration) {
         self.last_cost = cost;
     }
+
+    pub(crate) fn forget_cost(&mut self) {
+        self.last_cost = Duration::ZERO;
+    }
 }
 
 #[cfg(test)]

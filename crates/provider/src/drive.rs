@@ -10,13 +10,13 @@ use std::time::Duration;
 
 use base::{Digest, Usage};
 use runtime::checkpoint::Checkpoint;
-use runtime::protocol::{End, FromWorker, Start, ToWorker};
+use runtime::protocol::{End, Start};
 use tokio::sync::mpsc::UnboundedReceiver;
-use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::sleep;
 use wire::{AttemptEnd, AttemptStart, SignedReceipt};
 
 use crate::attempt::{Control, Report, Shared};
+use crate::attend::Attendance;
 use crate::blobs::BlobError;
 use crate::cadence::Cadence;
 use crate::fetch::{PrepareError, Prepared, prepare};
@@ -26,6 +26,9 @@ use crate::worker::WorkerHandle;
 
 /// Between two tries of what failed for a reason that may pass.
 const RETRY: Duration = Duration::from_millis(500);
+/// Failures in a row to write the last receipt before the attempt is given up: without a disk
+/// nothing can be claimed, and another machine may as well begin.
+const DISK_FAILURES_MAX: u32 = 10;
 
 /// Runs an attempt to its end. To drop it, abort the task.
 pub(crate) async fn drive(
@@ -54,59 +57,30 @@ pub(crate) async fn drive(
 }
 
 /// What a fault repeats.
-struct Accepted {
-    usage: Usage,
-    chain_head: Digest,
-    checkpoint: Option<Digest>,
+pub(crate) struct Accepted {
+    pub usage: Usage,
+    pub chain_head: Digest,
+    pub checkpoint: Option<Digest>,
 }
 
-struct Drive {
-    shared: Arc<Shared>,
-    start: AttemptStart,
-    control: UnboundedReceiver<Control>,
-    receipts: Arc<Mutex<Receipts>>,
-    accepted: Accepted,
-    cadence: Cadence,
-    draining: bool,
+pub(crate) struct Drive {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) start: AttemptStart,
+    pub(crate) control: UnboundedReceiver<Control>,
+    pub(crate) receipts: Arc<Mutex<Receipts>>,
+    pub(crate) accepted: Accepted,
+    pub(crate) cadence: Cadence,
+    pub(crate) draining: bool,
 }
 
 /// How the run ended, before anything of it is at the exchange.
-enum Final {
+pub(crate) enum Final {
     Ended(Box<End>),
     Stopped(Box<Checkpoint>, AttemptEnd),
     /// Nothing new: a fault or a refusal.
     Nothing(AttemptEnd),
     /// Drained before anything ran: the agent closes the lease, and there is nothing to say.
     NeverRan,
-}
-
-/// Where the checkpoint that is being made durable is.
-enum Saving {
-    /// None is; the last one was captured then.
-    No {
-        captured_at: Instant,
-    },
-    Capturing {
-        asked_at: Instant,
-    },
-    Uploading {
-        asked_at: Instant,
-    },
-    /// Sent; the next one waits for the answer.
-    Unanswered {
-        asked_at: Instant,
-        sequence: u64,
-        claim: Claim,
-    },
-}
-
-enum Action {
-    Worker(FromWorker),
-    Control(Control),
-    CaptureDue,
-    Uploaded(Result<(Claim, SignedReceipt), String>),
-    /// The agent is gone.
-    Orphaned,
 }
 
 impl Drive {
@@ -121,7 +95,7 @@ impl Drive {
                     receipt.receipt.sequence
                 );
                 let body = receipt.receipt.clone();
-                self.report(Report::Receipt(receipt));
+                self.report(Report::Receipt(Box::new(receipt)));
                 match self.verdict(body.sequence).await {
                     Verdict::Accepted if body.ended.is_some() => return,
                     // Its checkpoint is the latest now: go on from there.
@@ -173,12 +147,7 @@ impl Drive {
                 });
             }
         };
-        // At most one at a time. Whatever it is doing when the worker ends, it has stopped doing
-        // before the last receipt gets its number.
-        let mut uploads = JoinSet::new();
-        let end = self.attend(&mut worker, &mut uploads).await;
-        uploads.shutdown().await;
-        end
+        Attendance::new(self, &mut worker).run().await
     }
 
     async fn prepare(&mut self) -> Result<Prepared, Final> {
@@ -225,123 +194,10 @@ impl Drive {
         Final::NeverRan
     }
 
-    /// Looks after a running worker.
-    async fn attend(
-        &mut self,
-        worker: &mut WorkerHandle,
-        uploads: &mut JoinSet<Result<(Claim, SignedReceipt), String>>,
-    ) -> Final {
-        let mut saving = Saving::No { captured_at: Instant::now() };
-        let mut connected = self.shared.connected.clone();
-        loop {
-            // Without the exchange a capture would only hold up the program.
-            let due = match &saving {
-                Saving::No { captured_at } if !self.draining && *connected.borrow_and_update() => {
-                    Some(*captured_at + self.cadence.wait())
-                }
-                _ => None,
-            };
-            let action = tokio::select! {
-                event = worker.events.recv() => Action::Worker(event.unwrap_or_else(|| {
-                    FromWorker::Fault { reason: "the worker fell silent".to_owned() }
-                })),
-                control = self.control.recv() => control.map_or(Action::Orphaned, Action::Control),
-                () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => {
-                    Action::CaptureDue
-                }
-                Some(uploaded) = uploads.join_next() => Action::Uploaded(
-                    uploaded.unwrap_or_else(|_| Err("the upload broke down".to_owned())),
-                ),
-                // Only to look again whether a capture is due.
-                _ = connected.changed(), if due.is_none() => continue,
-            };
-            match action {
-                Action::Worker(FromWorker::Started) => {
-                    saving = Saving::No { captured_at: Instant::now() };
-                }
-                Action::Worker(FromWorker::Progress { usage }) => {
-                    self.report(Report::Progress { fuel: usage.fuel });
-                }
-                Action::Worker(FromWorker::Record(_)) => {}
-                Action::Worker(FromWorker::Captured(checkpoint)) => {
-                    if let Saving::Capturing { asked_at } = saving {
-                        saving = Saving::Uploading { asked_at };
-                        let (shared, receipts) = (self.shared.clone(), self.receipts.clone());
-                        uploads.spawn(async move { save(&shared, receipts, checkpoint).await });
-                    }
-                }
-                Action::Worker(FromWorker::Stopped(checkpoint)) => {
-                    let spent =
-                        !self.draining || checkpoint.usage().fuel > self.start.fuel_allowance;
-                    let end = if spent { AttemptEnd::AllowanceSpent } else { AttemptEnd::Yielded };
-                    return Final::Stopped(Box::new(checkpoint), end);
-                }
-                Action::Worker(FromWorker::Ended(end)) => return Final::Ended(end),
-                Action::Worker(FromWorker::Refused { reason }) => {
-                    return Final::Nothing(AttemptEnd::Refused { reason });
-                }
-                Action::Worker(FromWorker::Fault { reason }) => {
-                    return Final::Nothing(AttemptEnd::Fault { reason });
-                }
-                Action::CaptureDue => {
-                    saving = Saving::Capturing { asked_at: Instant::now() };
-                    worker.send(&ToWorker::Capture);
-                }
-                Action::Uploaded(Ok((claim, receipt))) => {
-                    if let Saving::Uploading { asked_at } = saving {
-                        self.cadence.note_cost(asked_at.elapsed());
-                        let sequence = receipt.receipt.sequence;
-                        saving = Saving::Unanswered { asked_at, sequence, claim };
-                        self.report(Report::Receipt(receipt));
-                    }
-                }
-                Action::Uploaded(Err(reason)) => {
-                    tracing::warn!("{}: checkpoint not saved: {reason}", self.name());
-                    // What was tried in vain cost as much, so the next try is not sooner.
-                    if let Saving::Uploading { asked_at } = saving {
-                        self.cadence.note_cost(asked_at.elapsed());
-                    }
-                    saving = Saving::No { captured_at: Instant::now() };
-                }
-                Action::Control(Control::Drain) => {
-                    if !self.draining {
-                        self.draining = true;
-                        worker.send(&ToWorker::Stop);
-                    }
-                }
-                Action::Control(Control::Accepted { sequence: answered }) => {
-                    if let Saving::Unanswered { asked_at, sequence, claim } = &saving
-                        && answered >= *sequence
-                    {
-                        self.accepted = Accepted {
-                            usage: claim.usage,
-                            chain_head: claim.chain_head,
-                            checkpoint: claim.checkpoint,
-                        };
-                        saving = Saving::No { captured_at: *asked_at };
-                    }
-                }
-                Action::Control(Control::Rejected { sequence: answered, code, message, fatal }) => {
-                    tracing::warn!(
-                        "{}: receipt {answered} refused: {message} ({code})",
-                        self.name()
-                    );
-                    if fatal {
-                        return Final::NeverRan;
-                    }
-                    if matches!(&saving, Saving::Unanswered { sequence, .. } if *sequence == answered)
-                    {
-                        saving = Saving::No { captured_at: Instant::now() };
-                    }
-                }
-                Action::Orphaned => return Final::NeverRan,
-            }
-        }
-    }
-
     /// Uploads what the run left, says so, and does not rest before it is answered.
     async fn settle(&mut self, end: Final) {
         let mut end = end;
+        let mut disk_failures = 0;
         loop {
             let claim = match self.claim(&end).await {
                 Ok(Some(claim)) => claim,
@@ -359,14 +215,20 @@ impl Drive {
             };
             let receipt = match issue(&self.receipts, claim) {
                 Ok(receipt) => receipt,
+                Err(reason) if disk_failures >= DISK_FAILURES_MAX => {
+                    self.report(Report::GivenUp { reason });
+                    return;
+                }
                 Err(reason) => {
+                    disk_failures += 1;
                     tracing::error!("{}: {reason}; trying again", self.name());
-                    sleep(RETRY * 10).await;
+                    self.shared.state.free_space();
+                    sleep(RETRY).await;
                     continue;
                 }
             };
             let sequence = receipt.receipt.sequence;
-            self.report(Report::Receipt(receipt));
+            self.report(Report::Receipt(Box::new(receipt)));
             match self.verdict(sequence).await {
                 Verdict::Accepted | Verdict::Over => return,
                 Verdict::Mend => sleep(RETRY).await,
@@ -414,11 +276,11 @@ impl Drive {
         }
     }
 
-    fn report(&self, report: Report) {
+    pub(crate) fn report(&self, report: Report) {
         let _ = self.shared.reports.send((self.start.attempt, report));
     }
 
-    fn name(&self) -> String {
+    pub(crate) fn name(&self) -> String {
         format!("attempt {} of task {}", self.start.attempt.short(), self.start.task.short())
     }
 }
@@ -430,21 +292,9 @@ enum Verdict {
     Over,
 }
 
-/// Uploads a checkpoint and issues the receipt for it.
-async fn save(
-    shared: &Shared,
-    receipts: Arc<Mutex<Receipts>>,
-    checkpoint: Checkpoint,
-) -> Result<(Claim, SignedReceipt), String> {
-    let claim =
-        upload::checkpoint(&shared.blobs, &checkpoint, None).await.map_err(|e| chain(&e))?;
-    let receipt = issue(&receipts, claim.clone())?;
-    Ok((claim, receipt))
-}
-
 /// Waits for the disk without being a point at which a task can be cancelled: a receipt that
 /// is numbered is also written, in the order of the numbers.
-fn issue(receipts: &Mutex<Receipts>, claim: Claim) -> Result<SignedReceipt, String> {
+pub(crate) fn issue(receipts: &Mutex<Receipts>, claim: Claim) -> Result<SignedReceipt, String> {
     tokio::task::block_in_place(|| {
         receipts
             .lock()
@@ -455,7 +305,7 @@ fn issue(receipts: &Mutex<Receipts>, claim: Claim) -> Result<SignedReceipt, Stri
 }
 
 /// An error with its causes, in one line.
-fn chain(error: &dyn std::error::Error) -> String {
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {

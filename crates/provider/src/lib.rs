@@ -5,12 +5,12 @@
 //! code. Not goals: deciding what is paid (clearing does), running programs (a worker process
 //! does, see `runtime::worker`).
 //!
-//! How it is cut. [`agent`] is the one loop: an async `select` returns a typed action, a
-//! synchronous `apply` handles it. It owns the asks ([`asks`]) and the list of attempts, and
-//! reconciles both with what the exchange says after every (re)connection ([`reconcile`]).
-//! [`link`] keeps the WebSocket. Each attempt is a task of its own ([`drive`]) that fetches
-//! ([`fetch`]), feeds a worker, uploads checkpoints ([`upload`]) at a pace set by [`cadence`]
-//! and issues receipts ([`receipts`]). [`state`] is everything on disk.
+//! How it is cut. `agent` is the one loop: an async `select` returns a typed action, a
+//! synchronous `apply` handles it. It owns the asks (`asks`) and the list of attempts, and
+//! reconciles both with what the exchange says after every (re)connection (`reconcile`).
+//! `link` keeps the WebSocket. Each attempt is a task of its own (`drive`) that fetches
+//! (`fetch`), looks after a worker (`attend`), uploads checkpoints (`upload`) at a pace set by
+//! `cadence` and issues receipts (`receipts`). `state` is everything on disk.
 //!
 //! Invariant: a receipt is on disk before it is signed, and its blobs are at the exchange
 //! before it is sent. So after any crash the agent can say the same thing again, and never
@@ -19,6 +19,7 @@
 mod agent;
 mod asks;
 mod attempt;
+mod attend;
 mod blobs;
 mod cadence;
 mod drive;

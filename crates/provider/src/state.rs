@@ -128,6 +128,15 @@ impl State {
             .collect()
     }
 
+    /// For a full disk: gives up what can be downloaded again.
+    pub(crate) fn free_space(&self) {
+        let Ok(entries) = fs::read_dir(self.blobs()) else { return };
+        for entry in entries.flatten() {
+            // What can't be removed frees nothing.
+            let _ = fs::remove_file(entry.path());
+        }
+    }
+
     fn receipt_path(&self, attempt: AttemptId) -> PathBuf {
         self.root.join("attempts").join(format!("{attempt}.json"))
     }

@@ -11,6 +11,7 @@ use base::Digest;
 use wasmtime::{Config, Engine, Module, OptLevel};
 
 use crate::TRANSFORM_VERSION;
+use crate::transform::layout::export;
 use crate::transform::{self, Refusal};
 
 /// Native stack for guest frames. The metered depth is 8 MiB of locals and operands; compiled
@@ -83,6 +84,7 @@ impl Compiler {
             .as_deref()
             .map(|directory| directory.join(artefact_name(engine, bytes, build)));
         if let Some(module) = path.as_deref().and_then(|path| load(engine, path)) {
+            check_memory(&module, max_pages)?;
             return Ok(module);
         }
         let admitted = transform::admit(bytes)?;
@@ -94,6 +96,17 @@ impl Compiler {
             keep(&module, &path);
         }
         Ok(module)
+    }
+}
+
+/// An artefact was admitted once, for whatever task came first: the limit is this task's own.
+fn check_memory(module: &Module, max_pages: u32) -> Result<(), Refusal> {
+    let memory = module.get_export(export::MEMORY);
+    match memory.as_ref().and_then(|memory| memory.memory()).map(|memory| memory.minimum()) {
+        Some(pages) if pages > u64::from(max_pages) => {
+            Err(Refusal::MemoryLimit { pages, max: max_pages })
+        }
+        _ => Ok(()),
     }
 }
 

@@ -1,6 +1,6 @@
 //! What an agent and its worker process say to each other, over the worker's stdin and stdout.
 //!
-//! A message is its length as 4 little-endian bytes and its postcard encoding. The agent sends
+//! A message is its length as 8 little-endian bytes and its postcard encoding. The agent sends
 //! one [`ToWorker::Start`], then any number of the others; the worker answers until one of the
 //! final messages ([`FromWorker::is_final`]) and exits. Both ends are always the same program,
 //! so the encoding needs no versions.

@@ -35,8 +35,8 @@ pub struct Task {
 pub mod defaults {
     /// 512 MiB.
     pub const MEMORY_MAX_PAGES: u32 = 8192;
-    /// 256 MiB.
-    pub const OUTPUT_MAX_BYTES: u64 = 256 << 20;
+    /// 64 MiB: as much as an exchange takes for one blob by default, since one file may be all.
+    pub const OUTPUT_MAX_BYTES: u64 = 64 << 20;
     /// 64 Gfuel: 4 to 25 s on a current core, by kind of program.
     pub const SEGMENT_FUEL: u64 = 64 * base::FUEL_PER_GFUEL;
     /// 2026-01-01T00:00Z.

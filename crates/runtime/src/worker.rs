@@ -16,33 +16,33 @@ use crate::execution::{Execution, RunError};
 use crate::protocol::{FromWorker, Record, Start, ToWorker};
 use crate::save::CheckpointFile;
 
-/// Longest message: a checkpoint of 4 GiB of memory doesn't fit, and is a machine fault.
-const MESSAGE_BYTES_MAX: usize = 3 << 30;
+/// Longest message: a checkpoint of 4 GiB of memory, its frames and its outputs.
+const MESSAGE_BYTES_MAX: u64 = 6 << 30;
 /// How often progress is told.
 const PROGRESS_EVERY: Duration = Duration::from_millis(200);
 
 fn send<T: Serialize>(out: &mut impl Write, message: &T) -> io::Result<()> {
     let bytes = postcard::to_stdvec(message).map_err(io::Error::other)?;
-    let length = u32::try_from(bytes.len())
-        .ok()
-        .filter(|&length| length as usize <= MESSAGE_BYTES_MAX)
-        .ok_or_else(|| io::Error::other("a message is too long for the pipe"))?;
+    let length = bytes.len() as u64;
+    if length > MESSAGE_BYTES_MAX {
+        return Err(io::Error::other("a message is too long for the pipe"));
+    }
     out.write_all(&length.to_le_bytes())?;
     out.write_all(&bytes)?;
     out.flush()
 }
 
 fn receive<T: DeserializeOwned>(input: &mut impl Read) -> io::Result<T> {
-    let mut length = [0; 4];
+    let mut length = [0; 8];
     input.read_exact(&mut length)?;
-    let length = u32::from_le_bytes(length) as usize;
+    let length = u64::from_le_bytes(length);
     if length > MESSAGE_BYTES_MAX {
         return Err(io::Error::other("a message is too long for the pipe"));
     }
     // Grows with what really comes, so that a length alone allocates nothing.
     let mut bytes = Vec::new();
-    input.take(length as u64).read_to_end(&mut bytes)?;
-    if bytes.len() != length {
+    input.take(length).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 != length {
         return Err(io::ErrorKind::UnexpectedEof.into());
     }
     postcard::from_bytes(&bytes).map_err(io::Error::other)

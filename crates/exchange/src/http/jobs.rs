@@ -32,9 +32,9 @@ pub(super) async fn submit(
         return Err(ApiError::InvalidJson(message));
     }
     let (tasks, instrument) = (new.tasks.clone(), new.instrument.clone());
-    let app_blobs = app.blobs.clone();
+    let (app_blobs, blob_max_bytes) = (app.blobs.clone(), app.config.blob_max_bytes);
     let checked = tokio::task::spawn_blocking(move || {
-        spec::check(app_blobs.as_ref(), &tasks, market::instrument(&instrument))
+        spec::check(app_blobs.as_ref(), &tasks, market::instrument(&instrument), blob_max_bytes)
     });
     checked.await.map_err(|_| ApiError::Internal)??;
     let command = Command::SubmitJob {

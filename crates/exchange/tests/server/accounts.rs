@@ -1,6 +1,6 @@
 //! Accounts, money, tokens and the shape of errors.
 
-use crate::common::{CREDIT, Server, refusal};
+use crate::harness::{CREDIT, Server, refusal};
 use base::{AccountId, TransferId};
 use reqwest::Method;
 use serde_json::json;
@@ -109,7 +109,7 @@ async fn a_data_directory_has_one_exchange() {
         exchange::run(exchange::Config::new(data.path(), listen), std::future::pending(), |_| {
             panic!("it must not start")
         });
-    let error = crate::common::guard(second).await.unwrap_err();
+    let error = crate::harness::guard(second).await.unwrap_err();
     assert!(matches!(error, exchange::ExchangeError::InUse { .. }), "{error}");
     server.stop().await;
 }

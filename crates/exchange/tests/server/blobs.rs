@@ -1,6 +1,6 @@
 //! Blobs over HTTP.
 
-use crate::common::{Server, refusal};
+use crate::harness::{Server, refusal};
 use base::Digest;
 use futures_util::stream;
 use reqwest::{Body, Method};

@@ -8,7 +8,7 @@ use std::io::Write;
 use std::path::Path;
 use std::process::Command;
 
-use crate::common::{CREDIT, Server, refusal};
+use crate::harness::{CREDIT, Server, refusal};
 use base::TransferId;
 use reqwest::Method;
 use wire::{NewDeposit, Wallet};

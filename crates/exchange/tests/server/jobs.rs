@@ -1,6 +1,6 @@
 //! Submitting jobs.
 
-use crate::common::{Agent, CREDIT, Client, Server};
+use crate::harness::{Agent, CREDIT, Client, Server};
 use base::{Digest, JobId, OrderId, TransferId};
 use wire::{JobState, JobView, OrderView, TaskState, TopUp, Wallet};
 
@@ -139,7 +139,7 @@ async fn owners_place_and_withdraw_asks_over_rest() {
 
     let path = format!("/v1/orders/{}", placed.order);
     let response = stranger.request(reqwest::Method::DELETE, &path);
-    assert_eq!(crate::common::refusal(response).await.0, 404);
+    assert_eq!(crate::harness::refusal(response).await.0, 404);
     let cancelled: OrderView = owner.delete(&path).await;
     assert_eq!((cancelled.status.as_str(), cancelled.leaves_quantity), ("cancelled", 0));
     let left = agent

@@ -1,6 +1,6 @@
 //! A job from submission to bill, over two machines of which one dies, and what is not paid.
 
-use crate::common::{Agent, CREDIT, Client, Server};
+use crate::harness::{Agent, CREDIT, Client, Server};
 use base::Usage;
 use wire::{AttemptStart, Invoice, InvoiceLine, JobState, LeaseView, ToAgent, ToExchange};
 
@@ -200,7 +200,7 @@ async fn a_silent_machine_lapses_though_its_connection_is_open() {
         .await;
     assert_eq!(view.tasks[0].attempts[0].end.as_deref(), Some("lapsed"));
     assert!(view.waiting_reason.is_some());
-    crate::common::guard(async { while agent.next().await.is_some() {} }).await;
+    crate::harness::guard(async { while agent.next().await.is_some() {} }).await;
     server.sound().await;
     server.stop().await;
 }

@@ -1,6 +1,6 @@
 //! Machines join by a code, prove their key, and leave.
 
-use crate::common::{Agent, CREDIT, Server, enrolment, guard};
+use crate::harness::{Agent, CREDIT, Server, enrolment, guard};
 use base::Digest;
 use ed25519_dalek::SigningKey;
 use wire::{Enrolled, JoinCode, MachineView, ToAgent, ToExchange};

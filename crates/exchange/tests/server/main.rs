@@ -3,8 +3,8 @@
 
 mod accounts;
 mod blobs;
-mod common;
 mod full_disk;
+mod harness;
 mod jobs;
 mod lifecycle;
 mod machines;

@@ -1,6 +1,6 @@
 //! The exchange stops and starts again on the same data.
 
-use crate::common::{Agent, CREDIT, Server};
+use crate::harness::{Agent, CREDIT, Server};
 use base::Usage;
 use wire::{JobState, ToAgent};
 

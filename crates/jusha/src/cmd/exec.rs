@@ -22,8 +22,6 @@ use crate::{config, exit, terminal};
 pub struct Exec {
     #[command(flatten)]
     program: Program,
-    #[command(flatten)]
-    world: World,
     /// Where the files that the program writes under /out go
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
@@ -45,6 +43,8 @@ pub struct Exec {
     /// Write the usage: one JSON object of integers
     #[arg(long, value_name = "FILE")]
     usage: Option<PathBuf>,
+    #[command(flatten)]
+    world: World,
 }
 
 /// Runs it.
@@ -80,7 +80,10 @@ pub fn main(options: &Exec) -> CliResult {
     match end {
         LocalEnd::Ended(end) => finish(options, &end),
         LocalEnd::Stopped(checkpoint) => stopped(options, task, checkpoint),
-        LocalEnd::Refused(reason) => Err(CliError::refused(reason)),
+        LocalEnd::Refused(reason) => {
+            let path = options.program.program.display();
+            Err(CliError::refused(format!("{path}: {reason}")))
+        }
         LocalEnd::Fault(reason) => Err(fault(&reason)),
         LocalEnd::Enough => Err(CliError::new("the run was given up")),
     }
@@ -172,7 +175,7 @@ fn write_usage(options: &Exec, usage: base::Usage) -> CliResult<()> {
     let mut text =
         serde_json::to_string(&usage).map_err(|error| CliError::new(error.to_string()))?;
     text.push('\n');
-    io(fs::write(path, text), format_args!("write {}", path.display()))
+    config::write_file(path, text.as_bytes())
 }
 
 #[cfg(test)]

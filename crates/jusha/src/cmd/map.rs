@@ -18,7 +18,7 @@ use crate::config::Access;
 use crate::error::{CliError, CliResult, io};
 use crate::progress::Progress;
 use crate::world::{Program, World, write_outputs};
-use crate::{exit, summary};
+use crate::{config, exit};
 
 /// Slots when none are asked for.
 const SLOTS_DEFAULT_MAX: u32 = 16;
@@ -84,8 +84,7 @@ pub async fn main(options: &Map) -> CliResult {
     let job = buy::follow(&client, &job, &mut progress).await?;
     let out = options.out.clone().unwrap_or_default();
     let status = deliver_all(&client, &job, &names, &out).await;
-    eprintln!("{}", summary::line(&job, buy::now_ms()));
-    status
+    buy::conclude(&job, status)
 }
 
 fn unreadable(path: &Path, error: &std::io::Error) -> CliError {
@@ -139,6 +138,7 @@ pub async fn deliver_all(
     names: &[String],
     out: &Path,
 ) -> CliResult {
+    io(fs::create_dir_all(out), format_args!("make {}", out.display()))?;
     let mut worst = 0;
     let mut lacking = None;
     for (task, name) in job.tasks.iter().zip(names) {
@@ -168,7 +168,7 @@ async fn deliver(
     let fetched = buy::fetch(client, result).await?;
     let write = |ending: &str, bytes: &[u8]| {
         let path = out.join(format!("{name}{ending}"));
-        io(fs::write(&path, bytes), format_args!("write {}", path.display()))
+        config::write_file(&path, bytes)
     };
     write(".out", &fetched.stdout)?;
     if !fetched.stderr.is_empty() {

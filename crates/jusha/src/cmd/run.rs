@@ -11,7 +11,7 @@ use crate::config::Access;
 use crate::error::{CliError, CliResult, io};
 use crate::progress::Progress;
 use crate::world::{Program, World, read_stdin, write_outputs};
-use crate::{exit, summary, terminal};
+use crate::{exit, terminal};
 
 /// Run a program on machines of the exchange, as if it ran here
 #[derive(Debug, Args)]
@@ -19,11 +19,11 @@ use crate::{exit, summary, terminal};
 pub struct Run {
     #[command(flatten)]
     program: Program,
-    #[command(flatten)]
-    world: World,
     /// Where the files that the program writes under /out go
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
+    #[command(flatten)]
+    world: World,
     #[command(flatten)]
     purchase: Purchase,
     #[command(flatten)]
@@ -49,8 +49,7 @@ pub async fn main(options: &Run) -> CliResult {
         Some(task) => deliver(&client, &job, task, options.out.as_deref()).await,
         None => Err(CliError::new(format!("{} has no task", job.job))),
     };
-    eprintln!("{}", summary::line(&job, buy::now_ms()));
-    status
+    buy::conclude(&job, status)
 }
 
 /// Gives out a task's result: bytes where the program would have put them, and its status.

@@ -71,7 +71,9 @@ pub fn main(options: &Verify) -> CliResult {
     })?;
     match (next, end) {
         (Some(record), _) => judge(*expected, record),
-        (None, LocalEnd::Refused(reason)) => Err(CliError::refused(reason)),
+        (None, LocalEnd::Refused(reason)) => {
+            Err(CliError::refused(format!("{}: {reason}", options.checkpoint.display())))
+        }
         (None, LocalEnd::Fault(reason)) => Err(exec::fault(&reason)),
         (None, _) => Err(exec::fault("the run ended without a record")),
     }

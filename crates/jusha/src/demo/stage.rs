@@ -207,7 +207,7 @@ impl Stage {
     pub fn tell_what_to_try(&self) -> CliResult<()> {
         let lines = [
             String::new(),
-            format!("Everything runs on. In another terminal:"),
+            "Everything runs on. In another terminal:".to_owned(),
             format!("    export JUSHA_URL={} JUSHA_TOKEN={}", self.url, self.buyer_token),
             "    jusha wallet show".to_owned(),
             "    jusha market show".to_owned(),

@@ -137,6 +137,10 @@ fn limits_end_a_task_at_the_same_place() {
     assert_eq!(trace.end.outcome, Outcome::Exited(0));
     assert!(stdout(&trace).starts_with("stopped after "), "{}", stdout(&trace));
     assert_eq!(run_with_stops(&task, UNLIMITED, &[trace.end.usage.fuel / 2]).unwrap(), trace);
+    // Whatever module an earlier task with a higher limit left compiled.
+    task.memory_max_pages = 200;
+    let refusal = run(&task, UNLIMITED).unwrap_err().to_string();
+    assert!(refusal.contains("258 pages") && refusal.contains("limit is 200"), "{refusal}");
 
     let mut task = guest("hog", &["flood"]);
     task.output_max_bytes = 1 << 20;

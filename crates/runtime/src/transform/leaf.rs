@@ -81,5 +81,9 @@ pub fn emit<'a>(
     }
     code.extend(flush);
     code.push(I::End);
-    Emitted { extra_locals: vec![ValType::I64, ValType::I32, ValType::I32], code }
+    Emitted {
+        extra_locals: vec![ValType::I64, ValType::I32, ValType::I32],
+        code,
+        hints: Vec::new(),
+    }
 }

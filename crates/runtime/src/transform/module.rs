@@ -4,8 +4,9 @@ use std::collections::HashMap;
 
 use wasm_encoder::reencode::{Reencode, RoundtripReencoder};
 use wasm_encoder::{
-    BlockType, CodeSection, ConstExpr, ExportKind, ExportSection, Function as EncFunction,
-    GlobalSection, GlobalType, MemorySection, MemoryType, Module, TypeSection, ValType as EncType,
+    BlockType, BranchHint, BranchHints, CodeSection, ConstExpr, ExportKind, ExportSection,
+    Function as EncFunction, GlobalSection, GlobalType, MemorySection, MemoryType, Module,
+    TypeSection, ValType as EncType,
 };
 use wasmparser::{Parser, Payload};
 
@@ -50,6 +51,7 @@ pub fn transform(admitted: &Admitted<'_>, exact: bool) -> Result<Vec<u8>, Refusa
     let mut block_types =
         BlockTypes { known: HashMap::new(), added: Vec::new(), next: admitted.types.len() as u32 };
     let mut code = CodeSection::new();
+    let mut hints = BranchHints::new();
     for (defined, (to_validate, body)) in admitted.functions.iter().enumerate() {
         let read = Function::read(to_validate, body, &is_site)?;
         let index = (imports + defined) as u32;
@@ -61,12 +63,23 @@ pub fn transform(admitted: &Admitted<'_>, exact: bool) -> Result<Vec<u8>, Refusa
         let declared = read.locals[read.params.len()..].iter().chain(&emitted.extra_locals);
         let mut function =
             EncFunction::new_with_locals_types(declared.map(|&ty| emit::encode_type(ty)));
-        for instruction in &emitted.code {
+        let mut hinted = emitted.hints.iter().peekable();
+        let mut function_hints = Vec::new();
+        for (at, instruction) in emitted.code.iter().enumerate() {
+            if let Some((_, likely)) = hinted.next_if(|hint| hint.0 == at) {
+                function_hints.push(BranchHint {
+                    branch_func_offset: function.byte_len() as u32,
+                    branch_hint_value: u32::from(*likely),
+                });
+            }
             function.instruction(instruction);
+        }
+        if !function_hints.is_empty() {
+            hints.function_hints(index, function_hints);
         }
         code.function(&function);
     }
-    assemble(admitted, layout, &block_types.added, &code)
+    assemble(admitted, layout, &block_types.added, &code, &hints)
 }
 
 /// Block types for several results, which need an entry in the type section.
@@ -98,6 +111,7 @@ fn assemble(
     layout: Layout,
     added_types: &[Vec<wasmparser::ValType>],
     code: &CodeSection,
+    hints: &BranchHints,
 ) -> Result<Vec<u8>, Refusal> {
     let mut parts = Parts::default();
     let mut reencoder = RoundtripReencoder;
@@ -184,6 +198,7 @@ fn assemble(
     if !parts.elements.is_empty() {
         module.section(&parts.elements);
     }
+    module.section(hints);
     module.section(code);
     if !parts.data.is_empty() {
         module.section(&parts.data);

@@ -5,8 +5,9 @@ use super::{Finding, finding};
 
 /// Documents that describe the project as it is now. (The changelog describes what it was.)
 const CURRENT: [&str; 4] = ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "guests/README.md"];
-/// Beginnings of paths that exist on one machine only.
-const LOCAL: [&str; 6] = ["/home/", "/root/", "/Users/", "/work/", "/workspace/", "C:\\"];
+/// First parts of absolute paths that every reader has: the system's, a program's virtual ones,
+/// and HTTP's.
+const EVERYWHERE: [&str; 9] = ["dev", "etc", "in", "out", "proc", "sbin", "tmp", "usr", "v1"];
 /// Folders of the project: what begins with one of them is a path in it.
 const FOLDERS: [&str; 5] = ["crates/", "guests/", ".ci/", ".cargo/", "docs/"];
 
@@ -15,8 +16,8 @@ pub fn no_paths_of_one_machine(tree: &Tree) -> Vec<Finding> {
     let mut findings = Vec::new();
     for (path, text) in tree.ending(".md") {
         for (number, line) in (1..).zip(text.lines()) {
-            for local in LOCAL.iter().filter(|local| has_path(line, local)) {
-                let message = format!("`{local}…` is a path of one machine only");
+            for root in roots(line).filter(|root| !EVERYWHERE.contains(root)) {
+                let message = format!("`/{root}…` is a path of one machine only");
                 findings.push(finding(format!("{path}:{number}"), message));
             }
         }
@@ -24,11 +25,21 @@ pub fn no_paths_of_one_machine(tree: &Tree) -> Vec<Finding> {
     findings
 }
 
-/// Whether `line` has a path that begins so, not one that only contains it (`…/root/`).
-fn has_path(line: &str, beginning: &str) -> bool {
-    line.match_indices(beginning).any(|(index, _)| {
+/// The first part of each absolute path in `line`.
+fn roots(line: &str) -> impl Iterator<Item = &str> {
+    line.match_indices('/').filter_map(|(index, _)| {
+        // Within a relative path, a URL or an either/or it is no beginning.
         let before = line[..index].chars().next_back();
-        !before.is_some_and(|character| character.is_alphanumeric() || "~./_-".contains(character))
+        if before
+            .is_some_and(|character| !character.is_whitespace() && !"`'\"(=:".contains(character))
+        {
+            return None;
+        }
+        let rest = &line[index + 1..];
+        let end =
+            rest.find(|character: char| !character.is_alphanumeric() && !"._-".contains(character));
+        let root = &rest[..end.unwrap_or(rest.len())];
+        root.starts_with(char::is_alphanumeric).then_some(root)
     })
 }
 
@@ -76,9 +87,10 @@ mod tests {
     #[test]
     fn local_paths() {
         let rule = no_paths_of_one_machine;
-        let fine = "in ~/.local/share, ../root/x, https://x.org/home/y, `target/debug/jusha`";
+        let fine = "in ~/.local/share, ../home/x, https://x.org/home/y, `target/debug/jusha`, \
+                    and/or, a / b, /in/NAME, `/tmp/x`, GET /v1/audit";
         check(rule, &[("README.md", fine)], &[]);
-        for bad in ["see /home/ada/x", "`/work/main`", "(/root/.cargo)", "C:\\x"] {
+        for bad in ["see /home/ada/x", "`/workspace/main`", "(/root/.cargo)", "PATH=/opt/x"] {
             check(rule, &[("README.md", &format!("\n{bad}"))], &["README.md:2: "]);
         }
     }

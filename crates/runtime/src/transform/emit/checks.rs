@@ -15,6 +15,9 @@ impl Emitter<'_, '_, '_> {
     }
 
     pub(super) fn leave_through(&mut self, site: usize) {
+        if site == 0 {
+            self.cold(Label::Save);
+        }
         self.code.push(I::I32Const(site as i32));
         self.code.push(I::GlobalSet(self.context.layout.position()));
         self.br(Label::Save);
@@ -24,7 +27,9 @@ impl Emitter<'_, '_, '_> {
         self.code.push(I::LocalGet(self.fuel));
         self.code.push(I::I64Const(layout::REWINDING));
         self.code.push(I::I64LtS);
-        self.open_if()
+        let rewinding = self.open_cold_if();
+        self.cold(rewinding);
+        rewinding
     }
 
     pub(super) fn arrive(&mut self, normal: Label) {
@@ -35,12 +40,12 @@ impl Emitter<'_, '_, '_> {
 
     pub(super) fn entry_check(&mut self) {
         let layout = self.context.layout;
-        let normal = self.open_inner();
         self.code.push(I::LocalGet(self.fuel));
         self.code.push(I::I64Const(layout::ENTRY_MASK));
         self.code.push(I::I64And);
-        self.code.push(I::I64Eqz);
-        self.br_if(normal);
+        self.code.push(I::I64Const(0));
+        self.code.push(I::I64Ne);
+        let normal = self.open_cold_if();
 
         let rewinding = self.if_rewinding();
         let base = self.scratch(ValType::I32, 0);
@@ -54,6 +59,9 @@ impl Emitter<'_, '_, '_> {
         let cases: Vec<Label> = (0..self.sites.len()).map(|_| self.open_inner()).collect();
         // A position that is none of ours can only come from a damaged checkpoint: trap.
         let bad = self.open_inner();
+        for &label in cases.iter().chain([&bad]) {
+            self.cold(label);
+        }
         let depths: Vec<u32> = cases.iter().map(|&case| self.depth(case)).collect();
         self.code.push(I::GlobalGet(layout.position()));
         let default = self.depth(bad);
@@ -75,7 +83,8 @@ impl Emitter<'_, '_, '_> {
         self.code.push(I::I64And);
         self.code.push(I::I64Eqz);
         self.code.push(I::I32Eqz);
-        let too_deep = self.open_if();
+        let too_deep = self.open_cold_if();
+        self.cold(too_deep);
         self.flush();
         self.code.push(I::I32Const(layout::TRAP_STACK));
         self.code.push(I::GlobalSet(layout.trap()));
@@ -89,14 +98,15 @@ impl Emitter<'_, '_, '_> {
     }
 
     pub(super) fn header_check(&mut self, block: usize, site: usize) {
-        let normal = self.open_inner();
         self.code.push(I::LocalGet(self.fuel));
         self.code.push(I::I64Const(0));
-        self.code.push(I::I64GeS);
-        self.br_if(normal);
+        self.code.push(I::I64LtS);
+        let normal = self.open_cold_if();
         let rewinding = self.if_rewinding();
         let own = self.open_inner();
         let bad = self.open_inner();
+        self.cold(own);
+        self.cold(bad);
         // The sites in a loop are numbered without a gap, its header first.
         let last = (site..self.sites.len())
             .take_while(|&at| self.function.within(self.sites[at].region, block))

@@ -45,6 +45,9 @@ impl Emitter<'_, '_, '_> {
         self.code.push(I::LocalSet(base));
         let done = self.open_inner();
         let cases: Vec<Label> = (0..self.sites.len()).map(|_| self.open_inner()).collect();
+        for &label in cases.iter().chain([&done]) {
+            self.cold(label);
+        }
         let depths: Vec<u32> = cases.iter().map(|&case| self.depth(case)).collect();
         self.code.push(I::GlobalGet(layout.position()));
         let default = depths[0];

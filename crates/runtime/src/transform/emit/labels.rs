@@ -30,6 +30,20 @@ impl Emitter<'_, '_, '_> {
         label
     }
 
+    /// Opens an `if` that is hardly ever entered.
+    pub(super) fn open_cold_if(&mut self) -> Label {
+        self.hints.push((self.code.len(), false));
+        self.open_if()
+    }
+
+    /// Tells the compiler that what follows the label's block is cold, too: it believes this of
+    /// the target of an unlikely branch only.
+    pub(super) fn cold(&mut self, label: Label) {
+        self.code.push(I::I32Const(0));
+        self.hints.push((self.code.len(), false));
+        self.br_if(label);
+    }
+
     pub(super) fn open_if(&mut self) -> Label {
         self.inner_labels += 1;
         let label = Label::Inner(self.inner_labels);

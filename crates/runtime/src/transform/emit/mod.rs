@@ -71,6 +71,8 @@ struct Site {
 pub struct Emitted<'a> {
     pub extra_locals: Vec<ValType>,
     pub code: Vec<I<'a>>,
+    /// Instructions that branch, by index, and whether they are likely to.
+    pub hints: Vec<(usize, bool)>,
 }
 
 struct Emitter<'f, 'a, 'c> {
@@ -78,6 +80,7 @@ struct Emitter<'f, 'a, 'c> {
     context: &'f Context<'c>,
     liveness: Liveness,
     code: Vec<I<'a>>,
+    hints: Vec<(usize, bool)>,
     nest: Vec<Label>,
     inner_labels: u32,
     /// Types of the operands; the first `spilled` of them are in slots.
@@ -132,6 +135,7 @@ pub fn emit<'a>(
         context,
         liveness,
         code: Vec::new(),
+        hints: Vec::new(),
         nest: Vec::new(),
         inner_labels: 0,
         stack: Vec::new(),
@@ -148,7 +152,8 @@ pub fn emit<'a>(
     emitter.fuel = emitter.new_local(ValType::I64);
     emitter.number_sites();
     emitter.body();
-    Emitted { extra_locals: emitter.extra_locals, code: emitter.code }
+    emitter.hints.sort_unstable();
+    Emitted { extra_locals: emitter.extra_locals, code: emitter.code, hints: emitter.hints }
 }
 
 fn is_site(op: &Operator<'_>, context: &Context<'_>) -> bool {
@@ -239,8 +244,12 @@ impl Emitter<'_, '_, '_> {
         self.code.push(I::End);
 
         let rest = self.code.split_off(entry_at);
+        let later: Vec<(usize, bool)> =
+            self.hints.extract_if(.., |hint| hint.0 >= entry_at).collect();
         self.nest = entry_nest;
         self.entry_check();
+        let moved = self.code.len() - entry_at;
+        self.hints.extend(later.into_iter().map(|(at, likely)| (at + moved, likely)));
         self.code.extend(rest);
     }
 }

@@ -180,11 +180,12 @@ impl<'a> Emitter<'_, 'a, '_> {
         self.code.push(I::LocalGet(self.fuel));
         self.code.push(I::I64Const(0));
         self.code.push(I::I64LtS);
-        let spent = self.open_if();
+        let spent = self.open_cold_if();
         self.code.push(I::GlobalGet(self.context.layout.unwinding()));
-        let unwinding = self.open_if();
+        self.code.push(I::I32Eqz);
+        self.hints.push((self.code.len(), true));
+        self.br_if(spent);
         self.leave_through(site);
-        self.close(unwinding);
         self.close(spent);
     }
 }

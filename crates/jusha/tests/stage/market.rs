@@ -1,0 +1,272 @@
+//! An exchange, machines and a buyer: separate processes, as they would be on other computers.
+
+use base::{AccountId, Digest, JobId, MachineId, NANOCREDITS_PER_CREDIT, TransferId};
+use client::{Client, Patience};
+use nix::unistd::Pid;
+use wire::{JobView, LedgerAudit, NewDeposit, NewJob};
+
+use super::process::{GUARD, Process, until};
+use super::scene::Scene;
+use super::work::Work;
+
+/// What is bought.
+pub const INSTRUMENT: &str = provider::INSTRUMENT;
+/// What the buyer begins with.
+pub const FUNDS: i64 = 1_000 * NANOCREDITS_PER_CREDIT;
+/// High enough for every test's machines, and for a nanocredit to be a small piece of work: so
+/// rounding shows.
+pub const MAX_PRICE: i64 = 400_000_000;
+/// Set aside for a job.
+pub const BUDGET: i64 = 10 * NANOCREDITS_PER_CREDIT;
+
+/// The exchange's patience, in milliseconds.
+#[derive(Debug, Clone, Copy)]
+pub struct Pace {
+    /// Of silence.
+    pub lapse_ms: u64,
+    /// After a machine's connection closed.
+    pub grace_ms: u64,
+}
+
+impl Pace {
+    /// A busy computer makes nobody lapse by silence, and what is killed lapses soon.
+    pub const QUICK: Pace = Pace { lapse_ms: 60_000, grace_ms: 300 };
+    /// Nobody lapses.
+    pub const PATIENT: Pace = Pace { lapse_ms: 600_000, grace_ms: 600_000 };
+}
+
+/// See the module.
+pub struct Stage {
+    /// Its files.
+    pub scene: Scene,
+    /// Where the exchange is; it stays there when it is restarted.
+    pub url: String,
+    /// The operator.
+    pub operator: Client,
+    /// Who buys.
+    pub buyer: Client,
+    /// Its account.
+    pub account: AccountId,
+    /// Its token.
+    pub token: String,
+    /// Who sells.
+    pub machines: Vec<Machine>,
+    pace: Pace,
+    exchange: Option<Process>,
+}
+
+/// A machine and its owner.
+pub struct Machine {
+    /// Its name, and that of its directory.
+    pub name: &'static str,
+    /// Whose it is.
+    pub owner: Client,
+    /// Its id.
+    pub id: MachineId,
+    /// What it asks.
+    pub price: i64,
+    slots: u32,
+    process: Option<Process>,
+}
+
+impl Stage {
+    /// An exchange and a buyer.
+    pub async fn new(pace: Pace) -> Stage {
+        let scene = Scene::new();
+        let (exchange, url) = start_exchange(&scene, pace, "127.0.0.1:0").await;
+        let token = scene.read(&format!("exchange/{}", exchange::OPERATOR_TOKEN_FILE));
+        let operator = Client::new(&url, &token).unwrap();
+        let opened = operator.open_account("buyer").await.unwrap();
+        let deposit = NewDeposit {
+            account: opened.account,
+            amount_nanocredits: FUNDS,
+            transfer: TransferId(1),
+        };
+        operator.deposit(&deposit).await.unwrap();
+        Stage {
+            buyer: Client::new(&url, &opened.token).unwrap(),
+            account: opened.account,
+            token: opened.token,
+            scene,
+            url,
+            operator,
+            machines: Vec::new(),
+            pace,
+            exchange: Some(exchange),
+        }
+    }
+
+    /// One with three machines of one slot each, of three owners, at three prices.
+    pub async fn with_machines(pace: Pace) -> Stage {
+        let mut stage = Stage::new(pace).await;
+        for (name, price) in [("ant", 123_456_700), ("bee", 234_567_800), ("cicada", 345_678_900)] {
+            stage.add_machine(name, price, 1).await;
+        }
+        stage
+    }
+
+    /// Starts one more machine of an owner of its own, and waits for its offer.
+    pub async fn add_machine(&mut self, name: &'static str, price: i64, slots: u32) {
+        let opened = self.operator.open_account(&format!("owner of {name}")).await.unwrap();
+        let owner = Client::new(&self.url, &opened.token).unwrap();
+        let join = owner.join_code().await.unwrap().join;
+        let process = start_machine(&self.scene, name, price, slots, Some(&join));
+        let id = until("enrolment", async || {
+            let machines = owner.machines().await.unwrap();
+            machines.first().map(|machine| machine.machine)
+        })
+        .await;
+        let process = Some(process);
+        self.machines.push(Machine { name, owner, id, price, slots, process });
+        self.all_offered().await;
+    }
+
+    /// Restarts the machines that are gone, and waits until every slot is offered: nothing of
+    /// an earlier job is left.
+    pub async fn all_offered(&mut self) {
+        for machine in &mut self.machines {
+            machine.restart(&self.scene);
+        }
+        let slots: u32 = self.machines.iter().map(|machine| machine.slots).sum();
+        until("every slot in the book", async || {
+            let book = self.operator.book(INSTRUMENT).await.unwrap();
+            let offered: u32 = book.asks.iter().map(|level| level.quantity).sum();
+            (offered == slots && book.bids.is_empty()).then_some(())
+        })
+        .await;
+    }
+
+    /// The machine of that id.
+    pub fn machine(&mut self, id: MachineId) -> &mut Machine {
+        self.machines.iter_mut().find(|machine| machine.id == id).unwrap()
+    }
+
+    /// SIGKILL to the exchange.
+    pub async fn kill_exchange(&mut self) {
+        self.exchange.take().expect("a running exchange").kill().await;
+    }
+
+    /// SIGTERM to the exchange, which ends well.
+    pub async fn stop_exchange(&mut self) {
+        let exchange = self.exchange.take().expect("a running exchange");
+        exchange.terminate();
+        assert!(exchange.exit().await.success());
+    }
+
+    /// Starts the exchange again on its data, at its address.
+    pub async fn restart_exchange(&mut self) {
+        let address = self.url.strip_prefix("http://").unwrap();
+        let (exchange, url) = start_exchange(&self.scene, self.pace, address).await;
+        assert_eq!(url, self.url);
+        self.exchange = Some(exchange);
+    }
+
+    /// The buyer's command.
+    pub fn buy(&self, args: &[&str]) -> tokio::process::Command {
+        let mut command = self.scene.jusha(args);
+        command.env("JUSHA_URL", &self.url).env("JUSHA_TOKEN", &self.token);
+        command
+    }
+
+    /// A job of these tasks, not yet submitted.
+    pub fn job(&self, id: u128, works: &[Work], slots: u32) -> NewJob {
+        let specs = works.iter().map(|work| {
+            let (spec, _) = work.blobs();
+            Digest::of(&serde_json::to_vec(&spec).unwrap())
+        });
+        NewJob {
+            job: JobId(id),
+            name: format!("job {id}"),
+            instrument: INSTRUMENT.to_owned(),
+            tasks: specs.collect(),
+            max_price_nanocredits_per_tfuel: MAX_PRICE,
+            slots,
+            budget_nanocredits: BUDGET,
+            ask: None,
+        }
+    }
+
+    /// The proof that no money was made or lost, and that the journal gives the same state.
+    pub async fn audit(&self) -> LedgerAudit {
+        let audit = self.operator.audit().await.unwrap();
+        assert_eq!(audit.sum_nanocredits, 0, "{audit:?}");
+        assert_eq!(audit.mismatched_accounts, [] as [String; 0], "{audit:?}");
+        assert_eq!(audit.negative_accounts, [] as [String; 0], "{audit:?}");
+        assert_eq!(audit.replayed_digest, audit.state_digest, "{audit:?}");
+        audit
+    }
+}
+
+/// Uploads and submits, again and again until it is answered, as every client does.
+pub async fn submit(buyer: &Client, works: &[Work], job: &NewJob) -> JobView {
+    let blobs: Vec<Vec<u8>> = works.iter().flat_map(|work| work.blobs().1).collect();
+    let blobs: Vec<&[u8]> = blobs.iter().map(Vec::as_slice).collect();
+    let patience = Patience::For(GUARD);
+    patience.ask(|_| (), || buyer.store(&blobs)).await.unwrap();
+    patience.ask(|_| (), || buyer.submit(job)).await.unwrap()
+}
+
+impl Machine {
+    /// Whether its agent runs.
+    pub fn runs(&self) -> bool {
+        self.process.is_some()
+    }
+
+    /// Its agent's process.
+    pub fn process_id(&self) -> Pid {
+        self.process.as_ref().expect("a running machine").id()
+    }
+
+    /// SIGKILL.
+    pub async fn kill(&mut self) {
+        self.process.take().expect("a running machine").kill().await;
+    }
+
+    /// SIGTERM, and waits until it has drained.
+    pub async fn drain(&mut self) {
+        let process = self.process.take().expect("a running machine");
+        process.terminate();
+        let status = process.exit().await;
+        assert_eq!(status.code(), Some(0), "{}: {status}", self.name);
+    }
+
+    /// Starts it again, if it doesn't run.
+    pub fn restart(&mut self, scene: &Scene) {
+        if self.process.is_none() {
+            let process = start_machine(scene, self.name, self.price, self.slots, None);
+            self.process = Some(process);
+        }
+    }
+}
+
+async fn start_exchange(scene: &Scene, pace: Pace, listen: &str) -> (Process, String) {
+    let (lapse, grace) = (pace.lapse_ms.to_string(), pace.grace_ms.to_string());
+    let data = scene.arg("exchange");
+    let command = scene.jusha(&[
+        "exchange",
+        "--data",
+        &data,
+        "--listen",
+        listen,
+        "--heartbeat-ms",
+        "50",
+        "--lapse-ms",
+        &lapse,
+        "--reconnect-grace-ms",
+        &grace,
+    ]);
+    let mut process = Process::start(command, &scene.path("exchange.log"));
+    let line = process.line().await;
+    let url = line.strip_prefix("listening on ").unwrap_or_else(|| {
+        panic!("the exchange said {line:?}; its log: {}", scene.read("exchange.log"))
+    });
+    (process, url.to_owned())
+}
+
+fn start_machine(scene: &Scene, name: &str, price: i64, slots: u32, join: Option<&str>) -> Process {
+    let (data, price, slots) = (scene.arg(name), format!("{price}n"), slots.to_string());
+    let mut args = vec!["provide", "--data", &data, "--name", name];
+    args.extend(["--price", &price, "--slots", &slots, "--checkpoint-interval-ms", "50"]);
+    args.extend(join);
+    Process::start(scene.jusha(&args), &scene.path(&format!("{name}.log")))
+}
