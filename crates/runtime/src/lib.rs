@@ -2,7 +2,7 @@
 //! any machine, however often it is stopped and resumed.
 //!
 //! A [`task::Task`] is everything that decides what a program computes. A [`worker::Worker`]
-//! process runs it: the module is admitted and transformed ([`transform`]), runs on wasmtime in
+//! process runs it: the module is admitted and transformed (`transform`), runs on wasmtime in
 //! a virtual world, counts its own fuel, and stops at safepoints, where its state becomes a
 //! [`checkpoint::Checkpoint`] or a record of the chain. What can't be captured is refused by
 //! name; silently wrong is the one unforgivable outcome.

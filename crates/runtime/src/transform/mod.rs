@@ -4,7 +4,7 @@
 //! Fuel, safepoint and rewind share one test (see [`layout`]). Every agent transforms the
 //! original itself; it never runs code that merely claims to be metered.
 //!
-//! Phases: [`admit`] parses and validates, and refuses by name what is not captured;
+//! Phases: [`admit()`] parses and validates, and refuses by name what is not captured;
 //! [`graph`] finds the functions that can be on the stack at a safepoint; each function is read
 //! ([`function`]), its live locals computed ([`liveness`]) and emitted ([`emit`], [`leaf`]).
 
