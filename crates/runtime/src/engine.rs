@@ -20,13 +20,18 @@ pub const NATIVE_STACK_BYTES: usize = 96 << 20;
 
 /// Which build of a module.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Build {
-    /// NaNs are left as the processor makes them.
-    Fast,
-    /// NaNs are canonical.
-    Canonical,
-    /// Canonical, and the fuel global is right in every basic block: for the fuel of a trap.
-    Exact,
+pub struct Build {
+    /// NaNs are canonical, not as the processor makes them.
+    pub canonical: bool,
+    /// The fuel global is right in every basic block: for the fuel of a trap.
+    pub exact: bool,
+}
+
+impl Build {
+    /// What tasks begin in.
+    pub const FAST: Build = Build { canonical: false, exact: false };
+    /// What tasks go on in once a NaN was born.
+    pub const CANONICAL: Build = Build { canonical: true, exact: false };
 }
 
 /// Why there is no compiled module.
@@ -68,7 +73,7 @@ impl Compiler {
     }
 
     fn engine(&self, build: Build) -> &Engine {
-        if build == Build::Fast { &self.fast } else { &self.canonical }
+        if build.canonical { &self.canonical } else { &self.fast }
     }
 
     /// The compiled module, from the artefacts if it is there.
@@ -89,7 +94,14 @@ impl Compiler {
         }
         let admitted = transform::admit(bytes)?;
         admitted.check_memory(max_pages)?;
-        let transformed = transform::transform(&admitted, build == Build::Exact)?;
+        let transformed = transform::transform(&admitted, build.exact)?;
+        // Limits of the engine that only the transform made the module pass are the module's.
+        if let Err(error) = Module::validate(engine, &transformed) {
+            return Err(Refusal::Unsupported {
+                what: format!("a function too large to be made resumable ({error:#})"),
+            }
+            .into());
+        }
         let module = Module::new(engine, &transformed)
             .map_err(|error| CompileError::Engine(format!("{error:#}")))?;
         if let Some(path) = path {
@@ -120,7 +132,13 @@ fn artefact_name(engine: &Engine, bytes: &[u8], build: Build) -> String {
         program.modified().ok().hash(&mut hasher);
     }
     let module = Digest::of(bytes);
-    format!("{module}-t{TRANSFORM_VERSION}-{build:?}-{:016x}.cwasm", hasher.finish())
+    let build = match (build.canonical, build.exact) {
+        (false, false) => "fast",
+        (true, false) => "canonical",
+        (false, true) => "fast-exact",
+        (true, true) => "canonical-exact",
+    };
+    format!("{module}-t{TRANSFORM_VERSION}-{build}-{:016x}.cwasm", hasher.finish())
 }
 
 fn load(engine: &Engine, path: &Path) -> Option<Module> {

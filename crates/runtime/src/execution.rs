@@ -50,7 +50,7 @@ impl From<Refusal> for RunError {
 impl From<InstanceError> for RunError {
     fn from(error: InstanceError) -> Self {
         match error {
-            InstanceError::World(_) | InstanceError::Checkpoint(_) => {
+            InstanceError::World(_) | InstanceError::Checkpoint(_) | InstanceError::Segment => {
                 RunError::Refused(error.to_string())
             }
             InstanceError::Fault(_) => RunError::Fault(error.to_string()),
@@ -105,7 +105,7 @@ impl<'t> Execution<'t> {
         let world = world_config(task);
         let module = |build| compiler.module(&task.module, task.memory_max_pages, build);
         let Some(checkpoint) = resume else {
-            let mut instance = Instance::new(&module(Build::Fast)?, task, &world)?;
+            let mut instance = Instance::new(&module(Build::FAST)?, task, &world)?;
             let state = instance.state(false);
             let boundary = parts(&state);
             let usage = Usage { traffic_bytes: task.inbound_bytes(), ..Usage::ZERO };
@@ -117,7 +117,7 @@ impl<'t> Execution<'t> {
                 world,
                 compiler,
                 instance,
-                build: Build::Fast,
+                build: Build::FAST,
                 chain_head,
                 boundary,
                 state_bytes: 0,
@@ -131,7 +131,7 @@ impl<'t> Execution<'t> {
                 manifest.task
             )));
         }
-        let build = if manifest.canonical { Build::Canonical } else { Build::Fast };
+        let build = if manifest.canonical { Build::CANONICAL } else { Build::FAST };
         let instance = Instance::restore(&module(build)?, task, &world, &checkpoint)?;
         Ok(Execution {
             task,
@@ -177,8 +177,8 @@ impl<'t> Execution<'t> {
             stop = stop.min(stop_at);
         }
         let reason = self.instance.run(stop, fuel_max)?;
-        if self.build == Build::Fast && self.instance.nan_born() {
-            self.redo(Build::Canonical)?;
+        if !self.build.canonical && self.instance.nan_born() {
+            self.redo(Build::CANONICAL)?;
             return Ok(Slice::default());
         }
         let outcome = match reason {
@@ -194,8 +194,14 @@ impl<'t> Execution<'t> {
             Stop::Trapped { code, exact: true } => Outcome::Trapped(code),
             Stop::Trapped { code, exact: false } => {
                 let build = self.build;
-                self.redo(Build::Exact)?;
-                let again = self.instance.run(self.instance.used + REPLAY_FUEL, fuel_max)?;
+                self.redo(Build { exact: true, ..build })?;
+                let again = loop {
+                    let until = self.instance.used + REPLAY_FUEL;
+                    match self.instance.run(until, fuel_max)? {
+                        Stop::Safepoint => {}
+                        other => break other,
+                    }
+                };
                 self.build = build;
                 if again != (Stop::Trapped { code, exact: true }) {
                     return Err(RunError::Fault(format!(
@@ -216,7 +222,7 @@ impl<'t> Execution<'t> {
             None => Instance::new(&module, self.task, &self.world)?,
             Some(checkpoint) => Instance::restore(&module, self.task, &self.world, checkpoint)?,
         };
-        self.instance.exact = build == Build::Exact;
+        self.instance.exact = build.exact;
         self.build = build;
         Ok(())
     }
@@ -224,7 +230,7 @@ impl<'t> Execution<'t> {
     /// A checkpoint of the current safepoint.
     pub fn capture(&mut self) -> Checkpoint {
         let state = self.instance.state(true);
-        let canonical = self.build != Build::Fast;
+        let canonical = self.build.canonical;
         let (manifest, leaves) =
             manifest(state, self.digest, self.usage(), self.chain_head, &self.boundary, canonical);
         let checkpoint = Checkpoint::new(&manifest, leaves);
@@ -238,7 +244,7 @@ impl<'t> Execution<'t> {
         self.state_bytes += checkpoint::changed_bytes(&self.boundary, &now);
         self.boundary = now;
         let usage = self.usage();
-        let canonical = self.build != Build::Fast;
+        let canonical = self.build.canonical;
         let (mut manifest, leaves) =
             manifest(state, self.digest, usage, self.chain_head, &self.boundary, canonical);
         let record = chain::next(
@@ -313,6 +319,13 @@ fn check_limits(task: &Task) -> Result<(), RunError> {
             "a segment of {} fuel is too short; take at least {}",
             task.segment_fuel,
             crate::SEGMENT_FUEL_MIN
+        )));
+    }
+    if task.segment_fuel > crate::SEGMENT_FUEL_MAX {
+        return Err(RunError::Refused(format!(
+            "a segment of {} fuel is too long; take at most {}",
+            task.segment_fuel,
+            crate::SEGMENT_FUEL_MAX
         )));
     }
     if task.memory_max_pages > 65536 {

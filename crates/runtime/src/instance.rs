@@ -27,6 +27,9 @@ pub enum InstanceError {
     /// The checkpoint is unusable.
     #[error(transparent)]
     Checkpoint(#[from] CheckpointError),
+    /// The module does not fit itself.
+    #[error("a data or element segment of the module lies outside its memory or table; rebuild it")]
+    Segment,
     /// The host failed: memory, native stack.
     #[error("machine fault: {0}")]
     Fault(String),
@@ -55,6 +58,8 @@ struct Host {
     fuel: Option<Global>,
     /// Fuel at which the current run is to stop.
     stop: u64,
+    /// The fuel global at which the task's own limit is reached.
+    floor: i64,
     memory_max_bytes: usize,
     /// The host could not provide what the task may have.
     shortage: Option<String>,
@@ -65,9 +70,10 @@ impl ResourceLimiter for Host {
         &mut self,
         _: usize,
         desired: usize,
-        _: Option<usize>,
+        maximum: Option<usize>,
     ) -> wasmtime::Result<bool> {
-        Ok(desired <= self.memory_max_bytes)
+        // Both limits are declared: past them growing fails for the guest.
+        Ok(desired <= self.memory_max_bytes && maximum.is_none_or(|maximum| desired <= maximum))
     }
 
     fn memory_grow_failed(&mut self, error: wasmtime::Error) -> wasmtime::Result<()> {
@@ -85,6 +91,11 @@ impl ResourceLimiter for Host {
 #[derive(Debug, thiserror::Error)]
 #[error("exit {0}")]
 struct Exit(i32);
+
+/// A host call passed the task's fuel limit.
+#[derive(Debug, thiserror::Error)]
+#[error("past the fuel limit")]
+struct PastLimit;
 
 /// A task's program, somewhere between its first and last instruction.
 pub struct Instance {
@@ -153,6 +164,7 @@ impl Instance {
             memory: None,
             fuel: None,
             stop: 0,
+            floor: i64::MIN,
             memory_max_bytes: task.memory_max_pages as usize * 65536,
             shortage: None,
         };
@@ -170,7 +182,11 @@ impl Instance {
         let limits_off = store.data().memory_max_bytes;
         store.data_mut().memory_max_bytes = usize::MAX;
         store.limiter(|host| host);
-        let instance = linker.instantiate(&mut store, module).map_err(fault)?;
+        let instance =
+            linker.instantiate(&mut store, module).map_err(|error| match error.downcast_ref() {
+                Some(Trap::MemoryOutOfBounds | Trap::TableOutOfBounds) => InstanceError::Segment,
+                _ => fault(error),
+            })?;
         store.data_mut().memory_max_bytes = limits_off;
 
         let memory = instance.get_memory(&mut store, export::MEMORY);
@@ -220,6 +236,22 @@ impl Instance {
     ) -> Result<Self, InstanceError> {
         let damaged = |why: &str| CheckpointError::Damaged(why.to_owned());
         let manifest = checkpoint.check()?;
+        // Before anything is allocated for it: a manifest of kilobytes can name gigabytes of zeros.
+        let contents_bytes: u128 =
+            manifest.contents.iter().map(|part| u128::from(part.bytes)).sum();
+        let memory_bytes = manifest.memory.as_ref().map_or(0, |part| part.bytes);
+        if manifest.frames.bytes > layout::FRAME_PAGES * 65536
+            || !manifest.frames.bytes.is_multiple_of(8)
+            || memory_bytes > u64::from(task.memory_max_pages) * 65536
+            || contents_bytes > u128::from(task.output_max_bytes)
+        {
+            return Err(damaged("it is larger than the task may be").into());
+        }
+        let usage = manifest.usage;
+        let most = [usage.fuel, usage.memory_page_fuel / 65536, usage.state_bytes >> 16];
+        if most.iter().any(|&figure| figure > 2 * base::TASK_FUEL_MAX) {
+            return Err(damaged("its usage is impossible").into());
+        }
         let mut instance = Instance::new(module, task, config)?;
         let contents = manifest
             .contents
@@ -281,6 +313,7 @@ impl Instance {
         // No bulk instruction costs as much as 2⁴¹ fuel: a limit farther away can't be passed.
         let floor = (stop as i64).saturating_sub_unsigned(fuel_max).max(-(1 << 41));
         let floor = floor << layout::DEPTH_BITS;
+        store.data_mut().floor = floor;
         set_i64(&self.own.floor, store, floor);
         set_i64(&self.own.grown, store, 0);
         set_i32(&self.own.unwinding, store, 0);
@@ -305,7 +338,14 @@ impl Instance {
         }
         let value = self.own.fuel.get(&mut self.store).i64().unwrap_or(0);
         self.depth = (value & ((1 << layout::DEPTH_BITS) - 1)) as u32;
-        let used = (stop as i64 - 1 - (value >> layout::DEPTH_BITS)) as u64;
+        let used = stop as i64 - 1 - (value >> layout::DEPTH_BITS);
+        let used = u64::try_from(used)
+            .ok()
+            .filter(|&used| used >= self.used && used < 1 << 62)
+            .ok_or_else(|| InstanceError::Fault("fuel ran backwards".to_owned()))?;
+        if stop_reason == Stop::FuelLimit && used < fuel_max {
+            return Err(InstanceError::Fault("a block without a safepoint is too long".to_owned()));
+        }
         let pages = self.pages();
         let grown = self.own.grown.get(&mut self.store).i64().unwrap_or(0);
         // ∫ pages d(fuel): what was held all along, and each growth from its own fuel on.
@@ -335,6 +375,9 @@ impl Instance {
         if let Some(Exit(status)) = error.downcast_ref::<Exit>() {
             return Ok(Stop::Exited(*status));
         }
+        if error.is::<PastLimit>() {
+            return Ok(Stop::FuelLimit);
+        }
         let Some(trap) = error.downcast_ref::<Trap>() else { return Err(fault(error)) };
         let code = match trap {
             Trap::UnreachableCodeReached => match self.own.trap.get(&mut self.store).i32() {
@@ -342,6 +385,10 @@ impl Instance {
                     return Ok(Stop::Trapped { code: TrapCode::StackExhausted, exact: true });
                 }
                 Some(layout::TRAP_FUEL) => return Ok(Stop::FuelLimit),
+                Some(layout::TRAP_DAMAGED) => {
+                    let why = "its frames are none that this program saves".to_owned();
+                    return Err(CheckpointError::Damaged(why).into());
+                }
                 _ => TrapCode::Unreachable,
             },
             Trap::MemoryOutOfBounds | Trap::HeapMisaligned => TrapCode::MemoryOutOfBounds,
@@ -475,6 +522,9 @@ fn call_world(
     };
     let charge = cost::HOST_CALL + answer.bytes / cost::HOST_BYTES_PER_FUEL;
     fuel.set(&mut caller, Val::I64(value - ((charge as i64) << layout::DEPTH_BITS)))?;
+    if value - ((charge as i64) << layout::DEPTH_BITS) < caller.data().floor {
+        return Err(wasmtime::Error::new(PastLimit));
+    }
     match answer.reply {
         Reply::Exit(status) => Err(wasmtime::Error::new(Exit(status))),
         Reply::Errno(errno) => {

@@ -28,6 +28,8 @@ pub const TRANSFORM_VERSION: u32 = 1;
 pub const COST_TABLE_VERSION: u32 = 1;
 /// Shortest segment: below it the records would cost more than the work.
 pub const SEGMENT_FUEL_MIN: u64 = 1 << 20;
+/// Longest segment: what a trap or a newly born NaN has run again is one segment.
+pub const SEGMENT_FUEL_MAX: u64 = 1 << 40;
 
 #[cfg(test)]
 mod tests;

@@ -3,6 +3,7 @@
 mod control_flow;
 mod generated;
 mod guests;
+mod hostile;
 
 use crate::checkpoint::Checkpoint;
 use crate::engine::{Compiler, NATIVE_STACK_BYTES};

@@ -84,6 +84,8 @@ impl Refusal {
     }
 }
 
+/// Most table entries of a module.
+const TABLE_ENTRIES_MAX: u64 = 1 << 20;
 /// Largest module.
 pub const MODULE_BYTES_MAX: usize = 256 << 20;
 
@@ -232,6 +234,17 @@ impl Admitted<'_> {
             Payload::FunctionSection(functions) => {
                 for ty in functions.clone() {
                     self.function_types.push(ty.map_err(Refusal::invalid)?);
+                }
+            }
+            Payload::TableSection(tables) => {
+                let mut entries = 0u64;
+                for table in tables.clone() {
+                    entries = entries.saturating_add(table.map_err(Refusal::invalid)?.ty.initial);
+                }
+                if entries > TABLE_ENTRIES_MAX {
+                    return unsupported(format!(
+                        "tables of {entries} entries (at most {TABLE_ENTRIES_MAX} in all)"
+                    ));
                 }
             }
             Payload::MemorySection(memories) => {

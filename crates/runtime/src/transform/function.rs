@@ -94,6 +94,11 @@ impl<'a> Function<'a> {
         let mut reader = body.get_operators_reader().map_err(Refusal::invalid)?;
         let locals: Vec<ValType> =
             (0..validator.len_locals()).map(|i| validator.get_local_type(i).unwrap()).collect();
+        if locals.iter().any(|ty| matches!(ty, ValType::Ref(_))) {
+            return Err(Refusal::Unsupported {
+                what: "reference values (funcref or externref)".to_owned(),
+            });
+        }
         let ty = function_type(validator.resources(), index);
         let (params, results) = ty;
         let mut reading = Reading {

@@ -1,35 +1,57 @@
 //! Which functions can be on the stack at a safepoint.
 //!
 //! Safepoints are loop headers and the entries of functions that loop, call indirectly, lie on
-//! a call cycle, or call such a function. Everything else ends within a bounded number of
-//! instructions and needs no way back in.
+//! a call cycle, are large, or call such a function. Everything else ends within a bounded amount
+//! of fuel and native stack, and needs no way back in.
 
 use wasmparser::{FunctionBody, Operator, ValType};
 
 use super::admit::Refusal;
+use super::cost;
+
+/// Most fuel, and most values on the native stack, of a function without safepoints, with all it
+/// calls: beyond it the function gets safepoints of its own.
+const LEAF_FUEL_MAX: i64 = 1 << 17;
+const LEAF_VALUES_MAX: usize = 1 << 13;
 
 /// For each defined function, whether it can be on the stack at a safepoint.
 pub fn resumable(bodies: &[&FunctionBody<'_>], imports: usize) -> Result<Vec<bool>, Refusal> {
     let count = bodies.len();
     let mut resumable = vec![false; count];
     let mut calls: Vec<Vec<usize>> = vec![Vec::new(); count];
+    // Own fuel and values; those of callees are added below.
+    let mut sizes: Vec<(i64, usize)> = Vec::with_capacity(count);
     for (index, body) in bodies.iter().enumerate() {
+        let mut fuel = 0i64;
+        let mut values = 0usize;
+        for locals in body.get_locals_reader().map_err(Refusal::invalid)? {
+            values = values.saturating_add(locals.map_err(Refusal::invalid)?.0 as usize);
+        }
         let mut reader = body.get_operators_reader().map_err(Refusal::invalid)?;
         while !reader.eof() {
-            match reader.read().map_err(Refusal::invalid)? {
+            let op = reader.read().map_err(Refusal::invalid)?;
+            fuel = fuel.saturating_add(cost::of(&op));
+            match op {
                 Operator::Loop { .. } | Operator::CallIndirect { .. } => resumable[index] = true,
+                // What these take depends on their operands: as much as a safepoint may be away.
+                Operator::MemoryFill { .. }
+                | Operator::MemoryCopy { .. }
+                | Operator::MemoryGrow { .. } => fuel = fuel.saturating_add(LEAF_FUEL_MAX / 8),
                 Operator::Call { function_index } => {
-                    if let Some(callee) = (function_index as usize).checked_sub(imports) {
-                        calls[index].push(callee);
+                    match (function_index as usize).checked_sub(imports) {
+                        Some(callee) => calls[index].push(callee),
+                        None => fuel = fuel.saturating_add(LEAF_FUEL_MAX / 8),
                     }
                 }
                 op => refuse(&op)?,
             }
         }
+        sizes.push((fuel, values));
     }
     for cycle in cycles(&calls) {
         resumable[cycle] = true;
     }
+    bound_leaves(&calls, &sizes, &mut resumable);
     let mut callers: Vec<Vec<usize>> = vec![Vec::new(); count];
     for (caller, callees) in calls.iter().enumerate() {
         for &callee in callees {
@@ -48,6 +70,43 @@ pub fn resumable(bodies: &[&FunctionBody<'_>], imports: usize) -> Result<Vec<boo
         }
     }
     Ok(resumable)
+}
+
+/// Marks functions whose calls, without any loop, add up to too much: thirty functions that call
+/// each the next one twice are a billion calls. Callees come before their callers.
+fn bound_leaves(calls: &[Vec<usize>], sizes: &[(i64, usize)], resumable: &mut [bool]) {
+    let mut total: Vec<Option<(i64, usize)>> = vec![None; calls.len()];
+    for root in 0..calls.len() {
+        let mut work = vec![(root, 0)];
+        while let Some(&mut (node, ref mut edge)) = work.last_mut() {
+            if resumable[node] {
+                // It has safepoints: what it takes is no concern of its callers.
+                total[node] = Some((0, 0));
+            }
+            if total[node].is_some() {
+                work.pop();
+                continue;
+            }
+            if let Some(&callee) = calls[node].get(*edge) {
+                *edge += 1;
+                if callee < calls.len() && total[callee].is_none() {
+                    work.push((callee, 0));
+                }
+                continue;
+            }
+            let (mut fuel, mut below) = (sizes[node].0, 0);
+            for callee in calls[node].iter().filter(|&&callee| callee < calls.len()) {
+                let (callee_fuel, callee_values) = total[*callee].unwrap_or_default();
+                fuel = fuel.saturating_add(callee_fuel);
+                below = below.max(callee_values);
+            }
+            // Every frame takes some room, however few values it has.
+            let values = sizes[node].1.saturating_add(8).saturating_add(below);
+            resumable[node] = fuel > LEAF_FUEL_MAX || values > LEAF_VALUES_MAX;
+            total[node] = Some(if resumable[node] { (0, 0) } else { (fuel, values) });
+            work.pop();
+        }
+    }
 }
 
 /// Instructions whose effect is not captured yet.

@@ -31,6 +31,8 @@ pub const FRAME_PAGES: u64 = 160;
 pub const TRAP_STACK: i32 = 1;
 /// `$trap`: a bulk instruction would have passed the task's fuel limit.
 pub const TRAP_FUEL: i32 = 2;
+/// `$trap`: the saved frames are none that this module saves.
+pub const TRAP_DAMAGED: i32 = 3;
 
 /// Exports under which the host finds what was appended. The guest's own exports are dropped,
 /// so these cannot collide.

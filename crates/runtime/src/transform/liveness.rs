@@ -4,7 +4,7 @@
 //! whether the function was interrupted before, and the state root must not.
 //! Backward dataflow over structured code; loops are iterated to the fixpoint.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use wasmparser::Operator;
 
@@ -122,7 +122,8 @@ impl Pass<'_, '_> {
                 O::BrIf { .. } => live.join(&self.at_label(op.targets[0])),
                 O::BrTable { .. } => {
                     live = Locals::none(self.count);
-                    for &target in &op.targets {
+                    let distinct: BTreeSet<usize> = op.targets.iter().copied().collect();
+                    for target in distinct {
                         live.join(&self.at_label(target));
                     }
                 }

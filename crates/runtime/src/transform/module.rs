@@ -56,7 +56,7 @@ pub fn transform(admitted: &Admitted<'_>, exact: bool) -> Result<Vec<u8>, Refusa
         let read = Function::read(to_validate, body, &is_site)?;
         let index = (imports + defined) as u32;
         let emitted = if resumable[defined] {
-            emit::emit(&read, index, &context)
+            emit::emit(&read, index, &context)?
         } else {
             leaf::emit(&read, block_types.of(&read), &context)
         };

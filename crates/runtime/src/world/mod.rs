@@ -56,7 +56,7 @@ pub const MODULE: &str = "wasi_snapshot_preview1";
 const STRINGS_MAX: usize = 4 << 20;
 
 /// Largest limit on output that a job may have.
-const OUTPUT_BYTES_MAX: u64 = 1 << 36;
+const OUTPUT_BYTES_MAX: u64 = 1 << 32;
 
 /// All that decides what a program finds in its world.
 #[derive(Debug, Clone)]

@@ -29,7 +29,17 @@ impl Emitter<'_, '_, '_> {
         self.code.push(I::I64LtS);
         let rewinding = self.open_cold_if();
         self.cold(rewinding);
+        // What was charged on the way here must not add up over the frames until it wraps.
+        self.code.push(I::I64Const(layout::REWIND_START));
+        self.code.push(I::LocalSet(self.fuel));
         rewinding
+    }
+
+    /// Frames that no run of this module saved: the checkpoint was forged.
+    pub(super) fn damaged(&mut self) {
+        self.code.push(I::I32Const(layout::TRAP_DAMAGED));
+        self.code.push(I::GlobalSet(self.context.layout.trap()));
+        self.code.push(I::Unreachable);
     }
 
     pub(super) fn arrive(&mut self, normal: Label) {
@@ -56,6 +66,14 @@ impl Emitter<'_, '_, '_> {
         self.code.push(I::LocalTee(base));
         self.code.push(I::I32Load(self.frame_arg(0, 2)));
         self.code.push(I::GlobalSet(layout.position()));
+        self.code.push(I::LocalGet(base));
+        self.code.push(I::I32Load(self.frame_arg(4, 2)));
+        self.code.push(I::I32Const(self.function_index as i32));
+        self.code.push(I::I32Ne);
+        let other = self.open_cold_if();
+        self.cold(other);
+        self.damaged();
+        self.close(other);
         let cases: Vec<Label> = (0..self.sites.len()).map(|_| self.open_inner()).collect();
         // A position that is none of ours can only come from a damaged checkpoint: trap.
         let bad = self.open_inner();
@@ -67,7 +85,7 @@ impl Emitter<'_, '_, '_> {
         let default = self.depth(bad);
         self.code.push(I::BrTable(depths.into(), default));
         self.close(bad);
-        self.code.push(I::Unreachable);
+        self.damaged();
         for (site, &case) in cases.iter().enumerate().rev() {
             self.close(case);
             self.restore(site, base);
@@ -124,7 +142,7 @@ impl Emitter<'_, '_, '_> {
         let default = self.depth(bad);
         self.code.push(I::BrTable(depths.into(), default));
         self.close(bad);
-        self.code.push(I::Unreachable);
+        self.damaged();
         self.close(own);
         self.arrive(normal);
         self.close(rewinding);

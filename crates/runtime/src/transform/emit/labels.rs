@@ -8,18 +8,25 @@ use crate::transform::function::BlockKind;
 
 impl Emitter<'_, '_, '_> {
     pub(super) fn depth(&self, label: Label) -> u32 {
-        let at = self.nest.iter().rposition(|&open| open == label).expect("label is open");
+        let at = self.open_at.get(&label).expect("label is open");
         (self.nest.len() - 1 - at) as u32
+    }
+
+    /// Notes a block that was just opened.
+    pub(super) fn enter(&mut self, label: Label) {
+        self.open_at.insert(label, self.nest.len());
+        self.nest.push(label);
     }
 
     pub(super) fn open(&mut self, label: Label) {
         self.code.push(I::Block(BlockType::Empty));
-        self.nest.push(label);
+        self.enter(label);
     }
 
     pub(super) fn close(&mut self, label: Label) {
         let top = self.nest.pop();
         debug_assert_eq!(top, Some(label));
+        self.open_at.remove(&label);
         self.code.push(I::End);
     }
 
@@ -48,7 +55,7 @@ impl Emitter<'_, '_, '_> {
         self.inner_labels += 1;
         let label = Label::Inner(self.inner_labels);
         self.code.push(I::If(BlockType::Empty));
-        self.nest.push(label);
+        self.enter(label);
         label
     }
 

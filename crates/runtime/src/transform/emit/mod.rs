@@ -20,12 +20,13 @@ mod ops;
 mod sites;
 mod stack;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use wasm_encoder::Instruction as I;
 use wasmparser::{Operator, ValType};
 
-use super::function::Function;
+use super::admit::Refusal;
+use super::function::{BlockKind, Function};
 use super::layout::{self, Layout};
 use super::liveness::{self, Liveness};
 
@@ -44,7 +45,7 @@ pub struct Context<'c> {
 }
 
 /// Labels of emitted blocks.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 enum Label {
     /// A block of the original.
     Block(usize),
@@ -82,6 +83,8 @@ struct Emitter<'f, 'a, 'c> {
     code: Vec<I<'a>>,
     hints: Vec<(usize, bool)>,
     nest: Vec<Label>,
+    /// Where in `nest` a label is.
+    open_at: HashMap<Label, usize>,
     inner_labels: u32,
     /// Types of the operands; the first `spilled` of them are in slots.
     stack: Vec<ValType>,
@@ -119,7 +122,7 @@ pub fn frame_depth(function: &Function<'_>) -> i64 {
         || function.ops.iter().any(|op| op.pushes.contains(&ValType::V128));
     let per_value = if wide { 16 } else { 8 };
     let values = function.locals.len() + function.height_max;
-    ((64 + per_value * values) as i64 + 15) / 16
+    (((64 + per_value * values) as i64 + 15) / 16).min(layout::DEPTH_GUARD)
 }
 
 /// Emits `function`.
@@ -127,7 +130,8 @@ pub fn emit<'a>(
     function: &Function<'a>,
     function_index: u32,
     context: &Context<'_>,
-) -> Emitted<'a> {
+) -> Result<Emitted<'a>, Refusal> {
+    check_size(function)?;
     let is_site = |index: usize| is_site(&function.ops[index].op, context);
     let liveness = liveness::compute(function, &is_site);
     let mut emitter = Emitter {
@@ -137,6 +141,7 @@ pub fn emit<'a>(
         code: Vec::new(),
         hints: Vec::new(),
         nest: Vec::new(),
+        open_at: HashMap::new(),
         inner_labels: 0,
         stack: Vec::new(),
         spilled: 0,
@@ -151,9 +156,30 @@ pub fn emit<'a>(
     };
     emitter.fuel = emitter.new_local(ValType::I64);
     emitter.number_sites();
-    emitter.body();
+    emitter.check_loops()?;
+    emitter.body()?;
     emitter.hints.sort_unstable();
-    Emitted { extra_locals: emitter.extra_locals, code: emitter.code, hints: emitter.hints }
+    Ok(Emitted { extra_locals: emitter.extra_locals, code: emitter.code, hints: emitter.hints })
+}
+
+/// Most bits of liveness that are kept at once for a function.
+const LIVENESS_BITS_MAX: usize = 1 << 31;
+/// Most loops within loops.
+const LOOP_NEST_MAX: usize = 256;
+/// Most dispatch entries of a function: one per site and loop around it.
+const DISPATCH_MAX: usize = 1 << 22;
+/// Most values that a function's sites save, in all.
+const SAVED_MAX: usize = 1 << 21;
+
+fn too_large(what: &str) -> Refusal {
+    Refusal::Unsupported { what: format!("a function with {what}") }
+}
+
+fn check_size(function: &Function<'_>) -> Result<(), Refusal> {
+    if function.blocks.len().saturating_mul(function.locals.len()) > LIVENESS_BITS_MAX {
+        return Err(too_large("too many blocks and locals to be made resumable"));
+    }
+    Ok(())
 }
 
 fn is_site(op: &Operator<'_>, context: &Context<'_>) -> bool {
@@ -211,7 +237,24 @@ impl Emitter<'_, '_, '_> {
         }
     }
 
-    fn body(&mut self) {
+    /// No compiler nests loops this deeply; what follows takes time by their product.
+    fn check_loops(&self) -> Result<(), Refusal> {
+        let mut loops_around = vec![0; self.function.blocks.len()];
+        for (index, block) in self.function.blocks.iter().enumerate().skip(1) {
+            let own = usize::from(block.kind == BlockKind::Loop);
+            loops_around[index] = loops_around[block.parent] + own;
+        }
+        if loops_around.iter().any(|&loops| loops > LOOP_NEST_MAX) {
+            return Err(too_large(&format!("more than {LOOP_NEST_MAX} loops within loops")));
+        }
+        let entries: usize = self.sites.iter().map(|site| 1 + loops_around[site.region]).sum();
+        if entries > DISPATCH_MAX {
+            return Err(too_large("too many calls within loops to be made resumable"));
+        }
+        Ok(())
+    }
+
+    fn body(&mut self) -> Result<(), Refusal> {
         let layout = self.context.layout;
         self.code.push(I::GlobalGet(layout.fuel()));
         let delta = self.frame_depth - (self.function.entry_charge << layout::DEPTH_BITS);
@@ -229,6 +272,9 @@ impl Emitter<'_, '_, '_> {
             self.op(index);
         }
         debug_assert_eq!(self.nest, [Label::Save]);
+        if self.sites.iter().map(|site| site.saved.len()).sum::<usize>() > SAVED_MAX {
+            return Err(too_large("too many calls and live values to be made resumable"));
+        }
         // After the function's own `End`: results are in slots.
         self.code.push(I::LocalGet(self.fuel));
         self.code.push(I::I64Const(self.frame_depth));
@@ -246,10 +292,12 @@ impl Emitter<'_, '_, '_> {
         let rest = self.code.split_off(entry_at);
         let later: Vec<(usize, bool)> =
             self.hints.extract_if(.., |hint| hint.0 >= entry_at).collect();
+        self.open_at = entry_nest.iter().enumerate().map(|(at, &label)| (label, at)).collect();
         self.nest = entry_nest;
         self.entry_check();
         let moved = self.code.len() - entry_at;
         self.hints.extend(later.into_iter().map(|(at, likely)| (at + moved, likely)));
         self.code.extend(rest);
+        Ok(())
     }
 }

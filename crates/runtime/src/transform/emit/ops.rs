@@ -5,6 +5,7 @@ use wasmparser::{Operator, ValType};
 
 use super::encode::{bulk_charge, encode_block_type, memory_grow, reencode};
 use super::{Emitter, Label};
+use crate::transform::layout;
 
 impl<'a> Emitter<'_, 'a, '_> {
     pub(super) fn op(&mut self, index: usize) {
@@ -19,14 +20,14 @@ impl<'a> Emitter<'_, 'a, '_> {
                 } else {
                     self.ensure(block.params.len());
                     self.code.push(I::Block(encode_block_type(block.block_type)));
-                    self.nest.push(Label::Block(op.block));
+                    self.enter(Label::Block(op.block));
                 }
             }
             O::Loop { .. } => {
                 self.spill_all();
                 self.close(Label::Before(index));
                 self.code.push(I::Loop(BlockType::Empty));
-                self.nest.push(Label::Block(op.block));
+                self.enter(Label::Block(op.block));
                 let live: Vec<u32> = self.liveness.header[&op.block].iter().collect();
                 let height = self.stack.len();
                 let site = self.note_site(index, live, height, None);
@@ -148,7 +149,7 @@ impl<'a> Emitter<'_, 'a, '_> {
             self.ensure(block.params.len() + 1);
             self.pop(1);
             self.code.push(I::If(encode_block_type(block.block_type)));
-            self.nest.push(Label::Block(op.block));
+            self.enter(Label::Block(op.block));
         }
         self.charge(op.charge.unwrap_or(0));
     }
@@ -181,6 +182,14 @@ impl<'a> Emitter<'_, 'a, '_> {
         self.code.push(I::I64Const(0));
         self.code.push(I::I64LtS);
         let spent = self.open_cold_if();
+        // Nothing returns while frames are being restored, unless they were forged.
+        self.code.push(I::LocalGet(self.fuel));
+        self.code.push(I::I64Const(layout::REWINDING));
+        self.code.push(I::I64LtS);
+        let forged = self.open_cold_if();
+        self.cold(forged);
+        self.damaged();
+        self.close(forged);
         self.code.push(I::GlobalGet(self.context.layout.unwinding()));
         self.code.push(I::I32Eqz);
         self.hints.push((self.code.len(), true));
