@@ -4,6 +4,8 @@
 use base::{AccountId, AttemptId, Digest, JobId, LeaseId, MachineId, OrderId, TransferId, Usage};
 use serde::{Deserialize, Serialize};
 
+use crate::figures::NewTask;
+
 /// When and as what number in the journal a command is decided. The sequence is what new ids
 /// derive from, so that the same journal always names things alike.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -92,8 +94,8 @@ pub enum Command {
         name: String,
         /// Such as `cpu.2g.any`.
         instrument: String,
-        /// A spec per task, opaque here.
-        tasks: Vec<Digest>,
+        /// Its tasks: a spec each, with the figures that bound what it can use.
+        tasks: Vec<NewTask>,
         /// The most it pays per Tfuel.
         max_price_nanocredits_per_tfuel: i64,
         /// The most slots at once.
@@ -153,12 +155,24 @@ pub enum Command {
         /// For people.
         reason: String,
     },
+    /// The exchange ends a lease whose machine broke a rule, such as by a receipt that was
+    /// rejected for what it claims. A live attempt goes back to its last accepted checkpoint, and
+    /// the job bars the machine's owner for a while.
+    FaultLease {
+        /// The machine of the lease.
+        machine: MachineId,
+        /// Which.
+        lease: LeaseId,
+        /// For people.
+        reason: String,
+    },
     /// Heartbeats stopped: every lease of the machine lapses and its asks leave the book.
     LapseMachine {
         /// Which.
         machine: MachineId,
     },
-    /// Time passes: terms end, and jobs that found no ask look again.
+    /// Time passes: leases end that are over their term or stand still, and jobs that found no
+    /// ask look again.
     Tick,
 }
 

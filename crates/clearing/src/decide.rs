@@ -6,7 +6,10 @@ mod jobs;
 mod leases;
 mod orders;
 mod receipts;
+mod sellers;
 mod submission;
+
+pub use sellers::MACHINE_FAULTS;
 
 use base::{AttemptId, LeaseId, OrderId, TransferId};
 use ledger::AccountKey;
@@ -71,8 +74,12 @@ impl Desk<'_> {
             Command::CloseLease { machine, lease, reason } => {
                 self.close_lease_by_seller(*machine, *lease, reason)
             }
+            Command::FaultLease { machine, lease, reason } => {
+                self.fault_lease_by_rule(*machine, *lease, reason)
+            }
             Command::LapseMachine { machine } => self.lapse_machine(*machine),
             Command::Tick => {
+                self.end_overdue();
                 self.tick();
                 Ok(())
             }

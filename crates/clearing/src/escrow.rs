@@ -1,59 +1,52 @@
 //! How much work a job's escrow covers.
 //!
-//! Every live attempt has a reserve: the worst that the rest of its allowance can cost. What
-//! escrow holds beyond all reserves is *unreserved* and is what new attempts are started from.
-//! So a buyer's money runs out by computation, before the work, and never below zero.
+//! Every live attempt has a reserve: the worst that the rest of its allowance can cost, by the
+//! same bounds that its receipts are checked against ([`crate::figures`]). What escrow holds
+//! beyond all reserves is *unreserved* and is what new attempts are started from. So a buyer's
+//! money runs out by computation, before the work, never below zero, and what was accepted is
+//! paid in full.
 //!
-//! The worst case counts fuel, the instrument's whole memory, an overshoot to the next
-//! safepoint, and estimates of changed state and of traffic. A task may exceed the estimates.
-//! Then its receipt is credited in full, paid as far as escrow goes without touching the
-//! reserves of other attempts, and the rest stays due: it is paid first from a top-up, and
-//! before anything is given back to the buyer. A seller's risk is thus bounded by one receipt:
-//! the excess of one span over the reserve, since the lease closes with that receipt.
+//! A receipt moves money from its attempt's reserve to the seller and never makes reserve plus
+//! pay larger: both come from one floor over the lease's whole usage.
 
-use base::{JobId, TASK_FUEL_MAX};
+use base::{AttemptId, JobId, TASK_FUEL_MAX, TaskId, Usage};
 
+use crate::figures::TaskFigures;
 use crate::records::{Attempt, Lease};
 use crate::rules::Rules;
 use crate::state::State;
 use crate::tariff::Tariff;
 
-const PAGES_PER_MIB: i128 = 16;
-
-/// The worst that work at one price on one instrument can cost.
+/// The worst that a task's next attempt can cost at one price.
 pub(crate) struct WorstCase<'a> {
     rules: &'a Rules,
-    tariff: &'static Tariff,
-    price: i128,
-    /// Billable numerator per unit of fuel.
-    per_fuel: i128,
-    /// Billable numerator of what comes once per attempt.
-    fixed: i128,
+    figures: &'a TaskFigures,
+    /// The task's usage where the attempt begins.
+    from: Usage,
+    price_nanocredits_per_tfuel: i64,
 }
 
 impl<'a> WorstCase<'a> {
     pub(crate) fn new(
         rules: &'a Rules,
-        instrument: &str,
+        figures: &'a TaskFigures,
+        from: Usage,
         price_nanocredits_per_tfuel: i64,
     ) -> Self {
-        let tariff = Tariff::current();
-        let memory_mib = market::instrument(instrument).map_or(4_096, |found| found.memory_mib);
-        let fuel_weight = i128::from(tariff.fuel_weight);
-        let per_fuel = fuel_weight
-            + i128::from(memory_mib) * PAGES_PER_MIB * i128::from(tariff.memory_page_fuel_weight)
-            + (fuel_weight * i128::from(rules.state_reserve_per_1024)).div_euclid(1024);
-        let fixed = i128::from(rules.overshoot_fuel) * per_fuel
-            + i128::from(rules.traffic_reserve_bytes) * i128::from(tariff.traffic_byte_weight);
-        WorstCase { rules, tariff, price: i128::from(price_nanocredits_per_tfuel), per_fuel, fixed }
+        WorstCase { rules, figures, from, price_nanocredits_per_tfuel }
     }
 
     /// What an attempt that has `fuel` to go can cost. One more nanocredit, because the lease's
     /// floor may release what an earlier attempt's fraction left.
     pub(crate) fn cost(&self, fuel: u64) -> i64 {
-        let numerator = i128::from(fuel) * self.per_fuel + self.fixed;
-        let cost = (self.price * numerator) / self.tariff.denominator() + 2;
-        i64::try_from(cost).unwrap_or(i64::MAX)
+        let allowance = self.from.fuel.saturating_add(fuel);
+        let most = self.figures.fuel_most(allowance, self.rules.overshoot_fuel);
+        Tariff::current()
+            .payment_nanocredits(
+                self.price_nanocredits_per_tfuel,
+                self.figures.usage_most(self.from, most),
+            )
+            .saturating_add(1)
     }
 
     /// What the least that is worth starting can cost.
@@ -66,30 +59,37 @@ impl<'a> WorstCase<'a> {
         if money_nanocredits < self.least() {
             return None;
         }
-        let numerator = i128::from(money_nanocredits - 2) * self.tariff.denominator() / self.price;
-        let fuel = (numerator - self.fixed).max(0) / self.per_fuel;
-        let fuel = u64::try_from(fuel).unwrap_or(u64::MAX).min(TASK_FUEL_MAX);
-        // Whoever has the least gets the least: rounding down must not turn "enough" into "not
-        // enough", or a job would match again and again without ever starting.
-        Some(fuel.max(self.rules.useful_fuel_min))
+        // More fuel never costs less. `low` fits, `high` doesn't or is past the end.
+        let (mut low, mut high) = (self.rules.useful_fuel_min, TASK_FUEL_MAX);
+        if self.cost(high) <= money_nanocredits {
+            return Some(high);
+        }
+        while high - low > 1 {
+            let middle = low + (high - low) / 2;
+            if self.cost(middle) <= money_nanocredits {
+                low = middle;
+            } else {
+                high = middle;
+            }
+        }
+        Some(low)
     }
 }
 
 impl State {
-    /// The worst that the rest of a live attempt can cost.
+    /// What a live attempt's lease may still be due: all that isn't paid yet of what it was
+    /// credited, and the worst that the rest of the allowance can cost.
     pub(crate) fn reserve_nanocredits(&self, attempt: &Attempt) -> i64 {
         let lease = &self.leases[&attempt.lease];
-        let instrument = &self.jobs[&lease.job].instrument;
-        WorstCase::new(&self.rules, instrument, lease.price_nanocredits_per_tfuel)
-            .cost(attempt.fuel_allowance.saturating_sub(attempt.usage.fuel))
+        let figures = &self.tasks[&attempt.task].figures;
+        let fuel = figures.fuel_most(attempt.fuel_allowance, self.rules.overshoot_fuel);
+        let most = figures.usage_most(attempt.usage, fuel);
+        let usage = lease.usage.plus(most).unwrap_or(MOST);
+        self.due_for_nanocredits(lease, usage).saturating_sub(lease.paid_nanocredits)
     }
 
     /// What escrow holds beyond the reserves of a job's live attempts, `except` left out.
-    pub(crate) fn unreserved_nanocredits(
-        &self,
-        job: JobId,
-        except: Option<base::AttemptId>,
-    ) -> i64 {
+    pub(crate) fn unreserved_nanocredits(&self, job: JobId, except: Option<AttemptId>) -> i64 {
         let reserved: i128 = self.jobs[&job]
             .live
             .iter()
@@ -102,9 +102,13 @@ impl State {
 
     /// What is due for a lease in all: one floor over everything credited to it.
     pub fn due_nanocredits(&self, lease: &Lease) -> i64 {
+        self.due_for_nanocredits(lease, lease.usage)
+    }
+
+    fn due_for_nanocredits(&self, lease: &Lease, usage: Usage) -> i64 {
         Tariff::of_version(lease.tariff_version)
             .expect("a lease is opened under a known tariff")
-            .payment_nanocredits(lease.price_nanocredits_per_tfuel, lease.usage)
+            .payment_nanocredits(lease.price_nanocredits_per_tfuel, usage)
     }
 
     /// Slots that a job could use now, were its money no object.
@@ -114,50 +118,77 @@ impl State {
         free.min(job.pending.len()) as u32
     }
 
-    /// Slots that a job wants and that escrow covers at its limit price.
+    /// Slots that a job wants and that escrow covers at its limit price: so many of the tasks
+    /// that come next can start.
     pub(crate) fn slots_covered(&self, job: JobId) -> u32 {
         let wanted = self.slots_wanted(job);
         if wanted == 0 {
             return 0;
         }
-        let least = self.least_nanocredits(job);
-        let covered = self.unreserved_nanocredits(job, None) / least;
-        wanted.min(u32::try_from(covered).unwrap_or(u32::MAX))
-    }
-
-    /// The least with which a job's next attempt can start at its limit price.
-    pub(crate) fn least_nanocredits(&self, job: JobId) -> i64 {
+        let mut left = self.unreserved_nanocredits(job, None);
         let job = &self.jobs[&job];
-        WorstCase::new(&self.rules, &job.instrument, job.max_price_nanocredits_per_tfuel).least()
+        let price = job.max_price_nanocredits_per_tfuel;
+        let next = job.pending.iter().take(wanted as usize);
+        let covered = next
+            .take_while(|index| {
+                let least = self.worst_case(job.tasks[**index as usize], price).least();
+                left = left.saturating_sub(least);
+                left >= 0
+            })
+            .count();
+        covered as u32
     }
 
-    /// Fuel that the next attempt under a lease may burn: an equal share of what is unreserved
-    /// per slot still to be served, or all of it where a share isn't worth starting.
-    pub(crate) fn next_allowance(&self, lease: &Lease) -> Option<u64> {
-        let job = &self.jobs[&lease.job];
-        let unreserved = self.unreserved_nanocredits(job.job, None);
-        let share = unreserved / i64::from(self.slots_wanted(job.job).max(1));
-        let worst = WorstCase::new(&self.rules, &job.instrument, lease.price_nanocredits_per_tfuel);
+    fn worst_case(&self, task: TaskId, price_nanocredits_per_tfuel: i64) -> WorstCase<'_> {
+        let task = &self.tasks[&task];
+        WorstCase::new(&self.rules, &task.figures, task.usage, price_nanocredits_per_tfuel)
+    }
+
+    /// Fuel that a task's next attempt under a lease may burn: an equal share of what is
+    /// unreserved per slot still to be served, or all of it where a share isn't worth starting.
+    pub(crate) fn next_allowance(&self, lease: &Lease, task: TaskId) -> Option<u64> {
+        let unreserved = self.unreserved_nanocredits(lease.job, None);
+        let share = unreserved / i64::from(self.slots_wanted(lease.job).max(1));
+        let worst = self.worst_case(task, lease.price_nanocredits_per_tfuel);
         worst.covered_fuel(share).or_else(|| worst.covered_fuel(unreserved))
     }
 }
+
+const MOST: Usage = Usage {
+    fuel: u64::MAX,
+    memory_page_fuel: u64::MAX,
+    state_bytes: u64::MAX,
+    traffic_bytes: u64::MAX,
+};
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    const DEFAULTS: TaskFigures = TaskFigures {
+        inbound_bytes: 1 << 20,
+        output_max_bytes: 64 << 20,
+        memory_max_pages: 8_192,
+        segment_fuel: 64 * base::FUEL_PER_GFUEL,
+        fuel_max: TASK_FUEL_MAX,
+    };
+
     #[test]
-    fn what_is_covered_costs_no_more_than_the_money() {
+    fn what_is_covered_costs_no_more_than_the_money_and_not_less_by_a_unit_of_fuel() {
         let rules = Rules::default();
+        let tiny_segments = TaskFigures { segment_fuel: 1 << 20, ..DEFAULTS };
+        let short = TaskFigures { fuel_max: 5 * base::FUEL_PER_GFUEL, ..DEFAULTS };
+        let from = Usage { fuel: 77_777_777, traffic_bytes: 1 << 20, ..Usage::ZERO };
         for price in [100, 300_000, 4_000_000, 1_000_000_000] {
-            for instrument in ["cpu.512m.any", "cpu.2g.any", "cpu.4g.any"] {
-                let worst = WorstCase::new(&rules, instrument, price);
+            for figures in [DEFAULTS, tiny_segments, short] {
+                let worst = WorstCase::new(&rules, &figures, from, price);
                 let least = worst.least();
                 assert_eq!(worst.covered_fuel(least / 2), None);
                 assert_eq!(worst.covered_fuel(least - 1), None);
                 for money in [least, least + 1, least * 3, 100_000_000 + least, i64::MAX / 4] {
                     let fuel = worst.covered_fuel(money).unwrap();
                     assert!(worst.cost(fuel) <= money, "{price} {money} {fuel}");
+                    assert!(fuel == TASK_FUEL_MAX || worst.cost(fuel + 1) > money);
                 }
             }
         }
@@ -166,7 +197,7 @@ mod tests {
     #[test]
     fn a_tenth_of_a_credit_covers_a_long_task_in_one_attempt() {
         let rules = Rules::default();
-        let worst = WorstCase::new(&rules, "cpu.2g.any", 300_000);
+        let worst = WorstCase::new(&rules, &DEFAULTS, Usage::ZERO, 300_000);
         assert!(worst.covered_fuel(100_000_000 / 4).unwrap() > 50 * base::FUEL_PER_TFUEL);
         assert!(worst.least() < 100_000, "{}", worst.least());
     }

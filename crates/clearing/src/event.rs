@@ -5,9 +5,11 @@ use base::{
     AccountId, AttemptId, Digest, JobId, LeaseId, MachineId, OrderId, TaskId, TransferId, Usage,
 };
 use ledger::AccountKey;
+use market::Restriction;
 use serde::{Deserialize, Serialize};
 
 use crate::command::AttemptEnd;
+use crate::figures::NewTask;
 
 /// Why money moved.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -113,7 +115,7 @@ pub enum Event {
         account: AccountId,
         name: String,
         instrument: String,
-        tasks: Vec<(TaskId, Digest)>,
+        tasks: Vec<(TaskId, NewTask)>,
         max_price_nanocredits_per_tfuel: i64,
         slots: u32,
         budget_nanocredits: i64,
@@ -163,6 +165,11 @@ pub enum Event {
         checkpoint: Option<Digest>,
         at_ms: i64,
     },
+    /// What holds from now on between a job and an owner of machines; `faults` counts those in
+    /// a row without progress.
+    SellerRestricted { job: JobId, owner: AccountId, restriction: Restriction, faults: u32 },
+    /// A machine refused to admit a task, which awaits another owner's word.
+    RefusalNoted { task: TaskId, owner: AccountId },
     /// An attempt is over.
     AttemptEnded { attempt: AttemptId, outcome: AttemptOutcome, at_ms: i64 },
     /// A task is done.

@@ -7,10 +7,10 @@ use base::{AttemptId, JobId, LeaseId, MachineId, TaskId, Usage};
 use ledger::{AccountKey, Transfer};
 use market::Order;
 
-use crate::command::AttemptEnd;
 use crate::event::{AttemptOutcome, Event, LeaseEnd, TransferReason};
+use crate::figures::NewTask;
 use crate::records::{
-    Account, Attempt, Job, JobPhase, Lease, LeasePhase, Machine, OrderLink, Task, TaskPhase,
+    Account, Attempt, Job, JobPhase, Lease, LeasePhase, Machine, OrderLink, Seller, Task, TaskPhase,
 };
 use crate::state::{State, group};
 
@@ -63,6 +63,17 @@ impl State {
             Event::TaskDone { task, result } => {
                 self.end_task(*task, TaskPhase::Done { result: *result });
             }
+            Event::SellerRestricted { job, owner, restriction, faults } => {
+                let job = self.touch(*job);
+                let seller = Seller { restriction: *restriction, faults: *faults };
+                job.sellers.insert(*owner, seller);
+                if let Some(bid) = job.bid {
+                    self.market.restrict(bid, *owner, *restriction);
+                }
+            }
+            Event::RefusalNoted { task, owner } => {
+                self.task_mut(*task).refusals.insert(*owner);
+            }
             Event::TaskRefused { task, reason } => {
                 self.end_task(*task, TaskPhase::Refused { reason: reason.clone() });
             }
@@ -89,7 +100,9 @@ impl State {
             let lease = self.lease_mut(lease);
             lease.paid_nanocredits += amount;
             let machine = lease.machine;
-            self.machine_mut(machine).earned_nanocredits += amount;
+            // The same money may be earned again and again, so this sum has no bound.
+            let machine = self.machine_mut(machine);
+            machine.earned_nanocredits = machine.earned_nanocredits.saturating_add(amount);
         }
     }
 
@@ -166,10 +179,10 @@ impl State {
             } => {
                 let placing = self.touch(*job);
                 placing.bid = Some(*order);
-                let (owner, excluded) = (placing.account, placing.excluded.clone());
+                let (owner, restrictions) = (placing.account, placing.restrictions());
                 let price = *price_nanocredits_per_tfuel;
                 let bid = Order::bid(*order, owner, instrument, price, *quantity, *at_ms);
-                self.market.place(Order { only_ask: *ask, excluded, ..bid });
+                self.market.place(Order { only_ask: *ask, restrictions, ..bid });
                 self.order_links.insert(*order, OrderLink::Bid { job: *job });
             }
             Event::OrderReduced { order, leaves_quantity, .. } => {
@@ -218,31 +231,34 @@ impl State {
                     bid: None,
                     open_leases: BTreeSet::new(),
                     leases: Vec::new(),
-                    excluded: BTreeMap::new(),
+                    sellers: BTreeMap::new(),
                     submitted_at_ms: *at_ms,
                     ended_at_ms: None,
                 };
                 assert!(self.jobs.insert(*job, submitted).is_none(), "{FITS}");
                 self.accounts.get_mut(account).expect(FITS).jobs.push(*job);
-                for (index, (task, spec)) in tasks.iter().enumerate() {
+                for (index, (task, NewTask { spec, figures })) in tasks.iter().enumerate() {
                     let pending = Task {
                         task: *task,
                         job: *job,
                         index: index as u32,
                         spec: *spec,
+                        figures: *figures,
                         phase: TaskPhase::Pending,
                         usage: Usage::ZERO,
                         checkpoint: None,
                         chain_head: None,
                         epoch: 0,
-                        faults: 0,
+                        faults: BTreeMap::new(),
+                        refusals: BTreeSet::new(),
                         attempts: Vec::new(),
                     };
                     assert!(self.tasks.insert(*task, pending).is_none(), "{FITS}");
                 }
             }
             Event::JobToppedUp { job, amount_nanocredits } => {
-                self.touch(*job).budget_nanocredits += amount_nanocredits;
+                let budget = &mut self.touch(*job).budget_nanocredits;
+                *budget = budget.checked_add(*amount_nanocredits).expect(FITS);
             }
             Event::JobExhausted { job, .. } => self.touch(*job).phase = JobPhase::Exhausted,
             Event::JobResumed { job, .. } => self.touch(*job).phase = JobPhase::Active,
@@ -304,30 +320,20 @@ impl State {
                 self.touch(job).open_leases.remove(lease);
                 self.machine_mut(machine).open_leases.retain(|open| open != lease);
                 self.market.release(group(machine));
-                self.fold_exclusion(job, machine, end, *at_ms);
+                self.fold_fault(*lease, end);
             }
             _ => unreachable!("{FITS}"),
         }
     }
 
-    /// Whoever ended a lease is passed over by the same job for a while. A lapse counts: pulling
-    /// the plug must not pay better than closing.
-    fn fold_exclusion(&mut self, job: JobId, machine: MachineId, end: &LeaseEnd, at_ms: i64) {
-        let by_seller = match end {
-            LeaseEnd::Seller { .. } | LeaseEnd::Lapsed | LeaseEnd::Fault { .. } => true,
-            LeaseEnd::WorkDone
-            | LeaseEnd::JobCancelled
-            | LeaseEnd::EscrowSpent
-            | LeaseEnd::Term => false,
-        };
-        if by_seller {
-            let owner = self.machines[&machine].owner;
-            let job = self.jobs.get_mut(&job).expect(FITS);
-            job.excluded.insert(owner, at_ms);
-            if let Some(bid) = job.bid {
-                self.market.exclude(bid, owner, at_ms);
-            }
-        }
+    /// A lease that ended by a fault counts against its owner at the task that it ran last.
+    fn fold_fault(&mut self, lease: LeaseId, end: &LeaseEnd) {
+        let LeaseEnd::Fault { .. } = end else { return };
+        let lease = &self.leases[&lease];
+        let owner = self.machines[&lease.machine].owner;
+        let Some(attempt) = lease.attempts.last() else { return };
+        let task = self.attempts[attempt].task;
+        *self.task_mut(task).faults.entry(owner).or_insert(0) += 1;
     }
 
     fn fold_attempt(&mut self, event: &Event) {
@@ -359,6 +365,7 @@ impl State {
                     receipt_sequence: 0,
                     receipt_digest: None,
                     started_at_ms: *at_ms,
+                    progress_at_ms: *at_ms,
                     ended_at_ms: None,
                     outcome: None,
                 };
@@ -379,25 +386,35 @@ impl State {
                 usage,
                 chain_head,
                 checkpoint,
-                ..
+                at_ms,
             } => {
                 let accepted = self.attempt_mut(*attempt);
                 let credited = usage.since(accepted.usage).expect(FITS);
                 accepted.usage = *usage;
                 accepted.receipt_sequence = *receipt_sequence;
                 accepted.receipt_digest = Some(*receipt_digest);
+                if credited != Usage::ZERO {
+                    accepted.progress_at_ms = *at_ms;
+                }
                 let (task, lease) = (accepted.task, accepted.lease);
                 let lease = self.lease_mut(lease);
                 lease.usage = lease.usage.plus(credited).expect(FITS);
+                let machine = lease.machine;
                 let task = self.task_mut(task);
                 task.usage = *usage;
                 task.checkpoint = checkpoint.or(task.checkpoint);
                 task.chain_head = Some(*chain_head);
                 if credited != Usage::ZERO {
-                    task.faults = 0;
+                    task.faults.clear();
                 }
                 let job = task.job;
-                self.touch(job);
+                let owner = self.machines[&machine].owner;
+                let job = self.touch(job);
+                if credited != Usage::ZERO
+                    && let Some(seller) = job.sellers.get_mut(&owner)
+                {
+                    seller.faults = 0;
+                }
             }
             Event::AttemptEnded { attempt, outcome, at_ms } => {
                 self.end_attempt(*attempt, outcome, *at_ms);
@@ -415,11 +432,6 @@ impl State {
         self.lease_mut(lease).live = None;
         let task = self.task_mut(task);
         task.phase = TaskPhase::Pending;
-        if let AttemptOutcome::Reported(AttemptEnd::Fault { .. } | AttemptEnd::Refused { .. }) =
-            outcome
-        {
-            task.faults += 1;
-        }
         let (job, index) = (task.job, task.index);
         let job = self.touch(job);
         job.live.remove(&attempt);

@@ -19,6 +19,7 @@ pub mod event;
 mod decide;
 mod escrow;
 mod evolve;
+mod figures;
 mod read;
 mod records;
 mod rejection;
@@ -27,11 +28,12 @@ mod state;
 mod tariff;
 
 pub use command::{AttemptEnd, Command, Context};
-pub use decide::{apply, decide};
+pub use decide::{MACHINE_FAULTS, apply, decide};
 pub use event::{AttemptOutcome, Event, LeaseEnd, TransferReason};
+pub use figures::{NewTask, TaskFigures};
 pub use read::{AttemptToRun, OrderInfo};
 pub use records::{
-    Account, Attempt, Job, JobPhase, Lease, LeasePhase, Machine, OrderLink, Task, TaskPhase,
+    Account, Attempt, Job, JobPhase, Lease, LeasePhase, Machine, OrderLink, Seller, Task, TaskPhase,
 };
 pub use rejection::Rejection;
 pub use rules::Rules;

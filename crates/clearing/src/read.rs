@@ -277,6 +277,13 @@ impl State {
                  nanocredits per Tfuel"
             ));
         }
+        if bid.restrictions.contains_key(&best.owner) {
+            return Some(
+                "the best ask is of a seller that failed or ended a lease of this job: the job \
+                 takes it again after a pause, for no more than before"
+                    .to_owned(),
+            );
+        }
         Some("the job looks for a slot again at the next tick".to_owned())
     }
 }

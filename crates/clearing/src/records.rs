@@ -3,9 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use base::{AccountId, AttemptId, Digest, JobId, LeaseId, MachineId, OrderId, TaskId, Usage};
+use market::Restriction;
 use serde::{Deserialize, Serialize};
 
 use crate::event::{AttemptOutcome, LeaseEnd};
+use crate::figures::TaskFigures;
 
 /// An account.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -101,15 +103,29 @@ pub struct Job {
     pub open_leases: BTreeSet<LeaseId>,
     /// All leases, oldest first.
     pub leases: Vec<LeaseId>,
-    /// Owners who ended a lease of this job, and when: passed over for a while.
-    pub excluded: BTreeMap<AccountId, i64>,
+    /// Owners whose side ended a lease of this job.
+    pub sellers: BTreeMap<AccountId, Seller>,
     /// When it was submitted.
     pub submitted_at_ms: i64,
     /// When it was done or cancelled.
     pub ended_at_ms: Option<i64>,
 }
 
+/// What a job remembers of an owner of machines.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Seller {
+    /// What holds for its asks.
+    pub restriction: Restriction,
+    /// Leases in a row that ended by a fault, since it last made progress.
+    pub faults: u32,
+}
+
 impl Job {
+    /// What holds for the asks of single owners.
+    pub(crate) fn restrictions(&self) -> BTreeMap<AccountId, Restriction> {
+        self.sellers.iter().map(|(owner, seller)| (*owner, seller.restriction)).collect()
+    }
+
     /// Whether it is done or cancelled.
     pub fn is_over(&self) -> bool {
         matches!(self.phase, JobPhase::Done | JobPhase::Cancelled)
@@ -148,6 +164,8 @@ pub struct Task {
     pub index: u32,
     /// Its spec blob.
     pub spec: Digest,
+    /// What it can use at most.
+    pub figures: TaskFigures,
     /// Where it is in its life.
     pub phase: TaskPhase,
     /// Usage at the last accepted receipt.
@@ -158,8 +176,10 @@ pub struct Task {
     pub chain_head: Option<Digest>,
     /// Epoch of the newest attempt; 0 before the first.
     pub epoch: u64,
-    /// Machine faults in a row since something was last accepted.
-    pub faults: u32,
+    /// Machine faults since there was progress, by owner.
+    pub faults: BTreeMap<AccountId, u32>,
+    /// Owners whose machines refused to admit it.
+    pub refusals: BTreeSet<AccountId>,
     /// Its attempts, oldest first.
     pub attempts: Vec<AttemptId>,
 }
@@ -191,6 +211,8 @@ pub struct Attempt {
     pub receipt_digest: Option<Digest>,
     /// When it started.
     pub started_at_ms: i64,
+    /// When a receipt last brought progress; at first when it started.
+    pub progress_at_ms: i64,
     /// When it ended.
     pub ended_at_ms: Option<i64>,
     /// Why it ended. A live attempt has none.

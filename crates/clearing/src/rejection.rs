@@ -135,6 +135,20 @@ pub enum Rejection {
         /// The most.
         max: u32,
     },
+    /// A task's limits make no sense.
+    #[error("task {index}: {figure} is {given}; give {min} to {max}")]
+    TaskFigureOutOfRange {
+        /// Which task.
+        index: usize,
+        /// Which figure.
+        figure: &'static str,
+        /// What was given.
+        given: u64,
+        /// The least.
+        min: u64,
+        /// The most.
+        max: u64,
+    },
     /// No slots, or more than a job may have.
     #[error("{slots} slots are out of range: a job has 1 to {max}")]
     JobSlotsOutOfRange {
@@ -226,19 +240,24 @@ pub enum Rejection {
         /// The attempt.
         attempt: AttemptId,
     },
-    /// More fuel than a slot can burn in the time.
-    #[error("{attempt} claims {fuel} fuel in {elapsed_ms} ms; at most {max} are possible: stop it")]
+    /// More than a slot can do in the time.
+    #[error(
+        "{attempt} claims {claimed} {figure} in {elapsed_ms} ms; at most {max} are possible: \
+         stop it"
+    )]
     UsageExceedsTime {
         /// The attempt.
         attempt: AttemptId,
+        /// Which figure.
+        figure: &'static str,
         /// Claimed since it started.
-        fuel: u64,
+        claimed: u64,
         /// Passed since it started.
         elapsed_ms: i64,
         /// Possible.
         max: u64,
     },
-    /// A figure that no task can reach.
+    /// A figure that the task can't reach.
     #[error("{attempt} claims {claimed} {figure}; at most {max} are possible: stop it")]
     UsageImplausible {
         /// The attempt.
@@ -280,6 +299,7 @@ impl Rejection {
             Rejection::JobConflict { .. } => "job_conflict",
             Rejection::NoTasks => "no_tasks",
             Rejection::TooManyTasks { .. } => "too_many_tasks",
+            Rejection::TaskFigureOutOfRange { .. } => "task_figure_out_of_range",
             Rejection::JobSlotsOutOfRange { .. } => "job_slots_out_of_range",
             Rejection::BudgetTooSmall { .. } => "budget_too_small",
             Rejection::AskUnusable { .. } => "ask_unusable",

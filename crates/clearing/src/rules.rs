@@ -20,7 +20,9 @@ pub struct Rules {
     pub max_fuel_per_ms: u64,
     /// Time that every attempt is granted on top of what passed, against clock granularity.
     pub elapsed_slack_ms: i64,
-    /// Least fuel between two chain records: bounds how often state bytes may be counted.
+    /// The most state that a slot may claim to have changed: eight times the rate of hashing.
+    pub max_state_bytes_per_ms: u64,
+    /// Least fuel between two chain records of a task.
     pub segment_fuel_min: u64,
     /// Most traffic of one task.
     pub traffic_bytes_max: u64,
@@ -28,16 +30,27 @@ pub struct Rules {
     pub useful_fuel_min: u64,
     /// How far a task may run past its allowance to the next safepoint.
     pub overshoot_fuel: u64,
-    /// Traffic that escrow is set aside for, per attempt.
-    pub traffic_reserve_bytes: u64,
-    /// State bytes that escrow is set aside for, as fuel per 1024 fuel.
-    pub state_reserve_per_1024: u64,
-    /// Faults of one task in a row after which it is refused.
-    pub faults_max: u32,
-    /// Longest term of a lease.
+    /// Owners whose machines failed at a task without progress, after which it is refused.
+    pub fault_owners_max: u32,
+    /// One owner's faults at a task without progress, after which it is refused when nobody
+    /// else offers.
+    pub owner_faults_max: u32,
+    /// How long a job bars an owner after its first fault; doubles with each in a row.
+    pub fault_pause_ms: i64,
+    /// The longest such pause.
+    pub fault_pause_max_ms: i64,
+    /// How long a job bars an owner whose machine refused a task, so that another confirms it.
+    pub refusal_pause_ms: i64,
+    /// Longest term of a lease: it ends with the first receipt after it.
     pub max_term_ms: i64,
+    /// How long past its term a lease waits for that receipt: longer than the time between two.
+    pub term_grace_ms: i64,
+    /// An attempt without progress for so long ends.
+    pub stall_ms: i64,
     /// How long an owner who ended a lease is passed over by the same job.
     pub exclusion_ms: i64,
+    /// How long that job pays that owner no more than under the lease that it ended.
+    pub price_cap_ms: i64,
 }
 
 impl Default for Rules {
@@ -52,16 +65,21 @@ impl Default for Rules {
             // Eight times a current core at 20 Gfuel/s.
             max_fuel_per_ms: 8 * 20_000_000,
             elapsed_slack_ms: 100,
+            max_state_bytes_per_ms: 8 * 1_500_000,
             segment_fuel_min: 1 << 20,
             traffic_bytes_max: 16 << 30,
             useful_fuel_min: base::FUEL_PER_GFUEL / 16,
             overshoot_fuel: base::FUEL_PER_GFUEL,
-            traffic_reserve_bytes: 64 << 20,
-            // 2 GiB of changed state every 32 Gfuel is 0.27 fuel per fuel.
-            state_reserve_per_1024: 256,
-            faults_max: 5,
+            fault_owners_max: 3,
+            owner_faults_max: 5,
+            fault_pause_ms: 1_000,
+            fault_pause_max_ms: 300_000,
+            refusal_pause_ms: 60_000,
             max_term_ms: 6 * 3_600_000,
+            term_grace_ms: 120_000,
+            stall_ms: 600_000,
             exclusion_ms: 600_000,
+            price_cap_ms: 3_600_000,
         }
     }
 }

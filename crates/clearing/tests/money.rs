@@ -2,8 +2,8 @@
 
 mod world;
 
-use base::{AccountId, Digest, JobId, OrderId, TransferId, Usage};
-use clearing::{AttemptEnd, Command, JobPhase, LeaseEnd, LeasePhase};
+use base::{AccountId, JobId, OrderId, TransferId, Usage};
+use clearing::{AttemptEnd, Command, JobPhase, LeaseEnd, LeasePhase, Rejection, TaskFigures};
 use world::{BUDGET, BUYER, DEPOSIT, PRICE, World, code, finished, fuel, seller};
 
 const GFUEL: u64 = base::FUEL_PER_GFUEL;
@@ -59,7 +59,7 @@ fn submissions_that_make_no_sense_are_named() {
         (with!(account = AccountId(77)), "not_found"),
         (with!(name = String::new()), "text_length"),
         (with!(tasks = vec![]), "no_tasks"),
-        (with!(tasks = vec![Digest::of(b"t"); 10_001]), "too_many_tasks"),
+        (with!(tasks = vec![world::task(b"t"); 10_001]), "too_many_tasks"),
         (with!(instrument = "gpu.any".into()), "unknown_instrument"),
         (with!(max_price_nanocredits_per_tfuel = 0), "price_out_of_range"),
         (with!(max_price_nanocredits_per_tfuel = i64::MAX), "price_out_of_range"),
@@ -146,26 +146,98 @@ fn an_exhausted_job_waits_and_a_top_up_resumes_it() {
 }
 
 #[test]
-fn what_escrow_could_not_pay_stays_due_and_is_paid_first() {
+fn one_receipt_cannot_empty_a_budget() {
     let mut world = World::new(1, 1);
     world.ask(0, 1, PRICE);
-    world.ok(world.job_command(1, 1, 1, 60_000));
+    world.submit(1, 1, 1);
     let attempt = world.only(0);
     world.now_ms += 60_000;
-    // 1 GiB of traffic where 64 MiB were set aside.
-    let usage = Usage { fuel: GFUEL, traffic_bytes: 1 << 30, ..Usage::ZERO };
-    world.receipt(&attempt, usage, None).unwrap();
+    // 10 GiB of traffic would cost 7 million nanocredits; the task can have 33 MiB.
+    let usage = Usage { fuel: GFUEL, traffic_bytes: 10 << 30, ..Usage::ZERO };
+    let rejection = world.receipt(&attempt, usage, finished()).unwrap_err();
+    assert_eq!(
+        rejection,
+        Rejection::UsageImplausible {
+            attempt: attempt.attempt,
+            figure: "traffic_bytes",
+            claimed: 10 << 30,
+            max: 33 << 20
+        }
+    );
+    // The exchange follows up, and a wrong machine doesn't keep the task.
+    let (machine, lease, reason) = (attempt.machine, attempt.lease, rejection.to_string());
+    world.ok(Command::FaultLease { machine, lease, reason });
     let lease = world.state.lease(attempt.lease).unwrap();
-    let due = world.state.due_nanocredits(lease);
-    assert_eq!(lease.paid_nanocredits, 60_000);
-    assert!(due > 700_000 && !lease.is_open());
-    assert_eq!(world.state.job(JobId(1)).unwrap().phase, JobPhase::Exhausted);
-    world.ok(Command::TopUpJob {
-        account: BUYER,
-        job: JobId(1),
-        transfer: TransferId(9),
-        amount_nanocredits: 5_000_000,
-    });
-    assert_eq!(world.state.lease(attempt.lease).unwrap().paid_nanocredits, due);
-    assert_eq!(world.state.job(JobId(1)).unwrap().phase, JobPhase::Active);
+    assert_eq!((lease.paid_nanocredits, lease.usage), (0, Usage::ZERO));
+    assert!(matches!(lease.phase, LeasePhase::Closed { end: LeaseEnd::Fault { .. }, .. }));
+}
+
+/// Nothing accepted is unpaid, however little was set aside and however much of it a task uses:
+/// `World::run` checks after every command that paid is what is due.
+#[test]
+fn the_least_budget_pays_the_worst_that_is_accepted() {
+    let mut random = 1_u64;
+    let mut below = |n: u64| {
+        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        (random >> 33) % n
+    };
+    for round in 0..200 {
+        let figures = TaskFigures {
+            inbound_bytes: below(64 << 20),
+            output_max_bytes: below(64 << 20),
+            memory_max_pages: 1 + below(65_536) as u32,
+            segment_fuel: 1 << (20 + below(20)),
+            fuel_max: if below(2) == 0 { base::TASK_FUEL_MAX } else { 1 + below(GFUEL) },
+        };
+        let mut world = World::new(1, 1);
+        let mut command = world.job_command(1, 1, 1, 1);
+        let Command::SubmitJob { tasks, budget_nanocredits, .. } = &mut command else {
+            unreachable!()
+        };
+        tasks[0].figures = figures;
+        let rejection = {
+            *budget_nanocredits = 1;
+            world.run(command.clone()).unwrap_err()
+        };
+        let Rejection::BudgetTooSmall { needed_nanocredits, .. } = rejection else {
+            panic!("{rejection}")
+        };
+        if let Command::SubmitJob { budget_nanocredits, .. } = &mut command {
+            *budget_nanocredits = needed_nanocredits;
+        }
+        world.ok(command);
+        world.ask(0, 1, PRICE);
+        let attempt = world.only(0);
+        let most =
+            attempt.fuel_allowance.min(figures.fuel_max) + world.state.rules().overshoot_fuel;
+        let mut usage = Usage::ZERO;
+        loop {
+            let fuel = (usage.fuel + 1 + below(most / 3)).min(most);
+            let boundaries = fuel / figures.segment_fuel - usage.fuel / figures.segment_fuel;
+            let state = u64::from(figures.memory_max_pages) * 65_536
+                + figures.output_max_bytes
+                + (16 << 20);
+            let last = fuel == most;
+            usage = Usage {
+                fuel,
+                memory_page_fuel: usage.memory_page_fuel
+                    + (fuel - usage.fuel) * u64::from(figures.memory_max_pages),
+                state_bytes: usage.state_bytes + boundaries * state,
+                traffic_bytes: figures.inbound_bytes
+                    + if last { figures.output_max_bytes } else { 0 },
+            };
+            world.now_ms += 500_000_000;
+            world.receipt(&attempt, usage, if last { finished() } else { None }).unwrap();
+            if last {
+                break;
+            }
+            // Progress brings the lease past its term: the rest is the next attempt's.
+            if world.running(0).is_empty() {
+                break;
+            }
+        }
+        let lease = world.state.lease(attempt.lease).unwrap();
+        assert_eq!(lease.usage, usage, "{round}: a receipt was not accepted");
+        assert!(lease.paid_nanocredits <= needed_nanocredits);
+    }
 }

@@ -17,7 +17,7 @@ enum Step {
     Ask { n: u8, quantity: u32, price: i64 },
     Submit { job: u8, tasks: u8, slots: u32, budget: i64, limit: i64, named: Option<u8> },
     Receipt { n: u8, which: u8, fuel: u64, pages: u8, end: u8, replay: u8 },
-    Close { n: u8, which: u8 },
+    Close { n: u8, which: u8, faulty: bool },
     Lapse { n: u8 },
     Offer { n: u8, slots: u32 },
     Cancel { job: u8 },
@@ -44,7 +44,8 @@ fn step() -> impl Strategy<Value = Step> {
             .prop_map(|(n, which, fuel, pages, end, replay)| Step::Receipt {
                 n, which, fuel, pages, end, replay
             }),
-        1 => (0..3u8, any::<u8>()).prop_map(|(n, which)| Step::Close { n, which }),
+        1 => (0..3u8, any::<u8>(), any::<bool>())
+            .prop_map(|(n, which, faulty)| Step::Close { n, which, faulty }),
         1 => (0..3u8).prop_map(|n| Step::Lapse { n }),
         1 => (0..3u8, 0..4u32).prop_map(|(n, slots)| Step::Offer { n, slots }),
         1 => (0..6u8).prop_map(|job| Step::Cancel { job }),
@@ -52,7 +53,8 @@ fn step() -> impl Strategy<Value = Step> {
         2 => (0..6u8, 0..4u8, 0..300_000i64)
             .prop_map(|(job, transfer, amount)| Step::TopUp { job, transfer, amount }),
         1 => (0..30u8).prop_map(|n| Step::Retire { n }),
-        2 => (0..10_000i64).prop_map(|ms| Step::Tick { ms }),
+        2 => prop_oneof![9 => 0..10_000i64, 1 => 600_000..30_000_000i64]
+            .prop_map(|ms| Step::Tick { ms }),
     ]
 }
 
@@ -91,12 +93,23 @@ fn run(steps: Vec<Step>) -> BTreeMap<String, u32> {
                     let to_allowance =
                         attempt.fuel_allowance - attempt.usage.fuel.min(attempt.fuel_allowance);
                     let fuel = fuel.min(to_allowance + 1_000_000);
-                    let usage = attempt.usage.plus(Usage {
-                        fuel,
-                        memory_page_fuel: fuel * u64::from(pages),
-                        state_bytes: fuel / 64,
-                        traffic_bytes: u64::from(pages) * 200_000,
-                    });
+                    let segment = world::FIGURES.segment_fuel;
+                    let boundaries =
+                        (attempt.usage.fuel + fuel) / segment - attempt.usage.fuel / segment;
+                    let finishes = end < 2;
+                    // Now and then one claims what can't be.
+                    let results = match (finishes, pages) {
+                        (true, 240..) => 1 << 40,
+                        (true, pages) => u64::from(pages) * 100_000,
+                        (false, _) => 0,
+                    };
+                    let usage = Usage {
+                        fuel: attempt.usage.fuel + fuel,
+                        memory_page_fuel: attempt.usage.memory_page_fuel + fuel * u64::from(pages),
+                        state_bytes: attempt.usage.state_bytes
+                            + boundaries * u64::from(pages) * 65_536,
+                        traffic_bytes: world::FIGURES.inbound_bytes + results,
+                    };
                     let reason = "no".to_owned();
                     let end = match end {
                         0 | 1 => finished(),
@@ -106,18 +119,23 @@ fn run(steps: Vec<Step>) -> BTreeMap<String, u32> {
                         5 => Some(AttemptEnd::Refused { reason }),
                         _ => None,
                     };
-                    let command = world.receipt_command(attempt, usage.unwrap(), end);
+                    let command = world.receipt_command(attempt, usage, end);
                     receipts.push(command.clone());
                     command
                 }
             }
-            Step::Close { n, which } => {
+            Step::Close { n, which, faulty } => {
                 let leases: Vec<_> = world.state.leases().map(|lease| lease.lease).collect();
                 let Some(lease) = leases.get(which as usize % leases.len().max(1)) else {
                     continue;
                 };
                 let reason = "why not".to_owned();
-                Command::CloseLease { machine: machine(n.into()), lease: *lease, reason }
+                let (machine, lease) = (machine(n.into()), *lease);
+                if faulty {
+                    Command::FaultLease { machine, lease, reason }
+                } else {
+                    Command::CloseLease { machine, lease, reason }
+                }
             }
             Step::Lapse { n } => Command::LapseMachine { machine: machine(n.into()) },
             Step::Offer { n, slots } => Command::SetOffer {
@@ -198,13 +216,17 @@ fn random_commands_reach_every_kind_of_event() {
         "JobCancelled",
         "TaskDone",
         "TaskRefused",
+        "SellerRestricted",
+        "RefusalNoted",
         "MachineRetired",
         "LeaseClosed WorkDone",
         "LeaseClosed EscrowSpent",
         "LeaseClosed Seller",
         "LeaseClosed Lapsed",
         "LeaseClosed Fault",
+        "LeaseClosed Term",
         "budget_too_small",
+        "usage_implausible",
     ] {
         assert!(seen.get(expected).is_some_and(|times| *times > 0), "{expected} in {seen:#?}");
     }

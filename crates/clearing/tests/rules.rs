@@ -2,11 +2,13 @@
 
 mod world;
 
-use base::{AccountId, Digest, JobId, TransferId, Usage};
+use base::{AccountId, JobId, TransferId, Usage};
 use clearing::{
     AttemptEnd, AttemptOutcome, Command, Event, JobPhase, LeaseEnd, LeasePhase, TaskPhase,
 };
-use world::{BUDGET, BUYER, DEPOSIT, PRICE, World, code, finished, fuel, machine, seller};
+use world::{
+    BUDGET, BUYER, DEPOSIT, PRICE, STATE_MAX, World, code, finished, fuel, machine, seller,
+};
 
 const GFUEL: u64 = base::FUEL_PER_GFUEL;
 
@@ -54,7 +56,7 @@ fn a_seller_who_closed_is_passed_over_but_not_when_alone() {
     world.ok(command);
     assert!(world.running(0).is_empty());
     assert_eq!(world.only(1).epoch, 3);
-    assert_eq!(world.state.job(job).unwrap().excluded.len(), 1);
+    assert_eq!(world.state.job(job).unwrap().sellers.len(), 1);
 }
 
 #[test]
@@ -93,10 +95,14 @@ fn receipts_are_cumulative_fenced_and_bounded() {
         (with!(receipt_sequence = 0), "sequence_zero"),
         (with!(checkpoint = None), "checkpoint_missing"),
         (next(fuel(GFUEL - 1), None), "usage_decreased"),
-        (next(fuel(60 * GFUEL), None), "usage_exceeds_time"),
-        (next(Usage { memory_page_fuel: GFUEL * 65_536 + 1, ..good }, None), "usage_implausible"),
-        (next(Usage { state_bytes: 1 << 50, ..good }, None), "usage_implausible"),
-        (next(Usage { traffic_bytes: 1 << 40, ..good }, None), "usage_implausible"),
+        (next(fuel(600 * GFUEL), None), "usage_exceeds_time"),
+        (next(Usage { memory_page_fuel: GFUEL * 512 + 1, ..good }, None), "usage_implausible"),
+        (next(Usage { state_bytes: 1 << 50, ..good }, None), "usage_exceeds_time"),
+        // Four boundaries lie between 1 and 2 Gfuel.
+        (next(Usage { state_bytes: 4 * STATE_MAX + 1, ..good }, None), "usage_implausible"),
+        // Results travel when the task has finished.
+        (next(Usage { traffic_bytes: (1 << 20) + 1, ..good }, None), "usage_implausible"),
+        (next(Usage { traffic_bytes: (33 << 20) + 1, ..good }, finished()), "usage_implausible"),
         (next(Usage { traffic_bytes: u64::MAX, ..good }, None), "usage_implausible"),
         (next(fuel(u64::MAX), None), "usage_exceeds_time"),
         (with!(receipt_sequence = 7), "ok"),
@@ -161,22 +167,135 @@ fn ends_by_the_machines_word() {
     }
 }
 
+fn fault() -> Option<AttemptEnd> {
+    Some(AttemptEnd::Fault { reason: "native stack".into() })
+}
+
 #[test]
-fn a_task_that_breaks_every_machine_is_refused() {
+fn one_broken_machine_is_paused_ever_longer_and_decides_only_when_alone() {
     let mut world = World::new(1, 1);
     let job = world.submit(1, 1, 1);
-    for n in 0..5 {
-        assert_eq!(world.state.job(job).unwrap().phase, JobPhase::Active, "{n}");
-        world.ask(0, 1, PRICE);
+    world.ask(0, 1, PRICE);
+    for pause_ms in [1_000, 2_000, 4_000, 8_000] {
         let attempt = world.only(0);
-        let ended = AttemptEnd::Fault { reason: "native stack".into() };
-        world.receipt(&attempt, Usage::ZERO, Some(ended)).unwrap();
+        world.receipt(&attempt, Usage::ZERO, fault()).unwrap();
+        // The only seller there is, and yet the job waits.
+        world.ask(0, 1, PRICE);
+        world.now_ms += pause_ms - 1;
+        assert_eq!(code(world.run(Command::Tick)), "nothing", "{pause_ms}");
+        assert!(world.state.waiting_reason(job).unwrap().contains("after a pause"));
+        world.now_ms += 1;
+        world.ok(Command::Tick);
     }
+    let attempt = world.only(0);
+    world.receipt(&attempt, Usage::ZERO, fault()).unwrap();
     let job = world.state.job(job).unwrap();
     assert_eq!(job.phase, JobPhase::Done);
     let task = world.state.task(job.tasks[0]).unwrap();
-    assert!(matches!(&task.phase, TaskPhase::Refused { reason } if reason.contains("5 machine")));
+    let TaskPhase::Refused { reason } = &task.phase else { panic!("{:?}", task.phase) };
+    assert!(reason.starts_with(clearing::MACHINE_FAULTS), "{reason}");
+    assert!(reason.contains("5 in a row by machines of 1 owners"), "{reason}");
     assert_eq!(world.state.available_nanocredits(BUYER), DEPOSIT);
+}
+
+#[test]
+fn one_broken_machine_does_not_burn_a_job_that_others_can_run() {
+    let mut world = World::new(2, 1);
+    let job = world.submit(1, 1, 1);
+    for _ in 0..8 {
+        world.ask(0, 1, 100_000);
+        world.ok(Command::Tick);
+        let attempt = world.only(0);
+        if world.state.machine_asks(machine(1)).next().is_none() {
+            // Dearer than the job pays for now would not count as an offer.
+            world.ask(1, 1, PRICE);
+        }
+        world.receipt(&attempt, Usage::ZERO, fault()).unwrap();
+        let elsewhere = world.only(1);
+        assert_eq!(world.state.task(elsewhere.task).unwrap().faults.len(), 1);
+        world.ok(Command::LapseMachine { machine: machine(1) });
+        world.now_ms += 600_000;
+    }
+    assert_eq!(world.state.job(job).unwrap().phase, JobPhase::Active);
+}
+
+#[test]
+fn a_task_at_which_three_owners_machines_fail_is_refused() {
+    let mut world = World::new(4, 1);
+    for n in 0..4 {
+        world.ask(n, 1, PRICE);
+    }
+    let job = world.submit(1, 1, 1);
+    for n in 0..3 {
+        assert_eq!(world.state.job(job).unwrap().phase, JobPhase::Active, "{n}");
+        let attempt = world.only(n);
+        world.receipt(&attempt, Usage::ZERO, fault()).unwrap();
+    }
+    assert!(world.running(3).is_empty());
+    let job = world.state.job(job).unwrap();
+    assert_eq!(job.phase, JobPhase::Done);
+    let phase = &world.state.task(job.tasks[0]).unwrap().phase;
+    let TaskPhase::Refused { reason } = phase else { panic!("{phase:?}") };
+    assert!(reason.starts_with("machine faults: 3 in a row by machines of 3 owners"), "{reason}");
+}
+
+#[test]
+fn a_refusal_needs_a_second_owners_word_while_another_offers() {
+    let mut world = World::new(2, 1);
+    world.ask(0, 1, 100_000);
+    world.ask(1, 1, 200_000);
+    let job = world.submit(1, 2, 1);
+    let refused = || Some(AttemptEnd::Refused { reason: "threads".into() });
+    let first = world.only(0);
+    world.receipt(&first, Usage::ZERO, refused()).unwrap();
+    assert_eq!(
+        world.state.task(first.task).unwrap().phase,
+        TaskPhase::Running(world.only(1).attempt)
+    );
+    let second = world.only(1);
+    assert_eq!(second.task, first.task);
+    world.receipt(&second, Usage::ZERO, refused()).unwrap();
+    let phase = |world: &World, task| world.state.task(task).unwrap().phase.clone();
+    assert_eq!(phase(&world, first.task), TaskPhase::Refused { reason: "threads".into() });
+    // Nobody else offers: one word is enough for the other task.
+    let other = world.only(1);
+    world.receipt(&other, Usage::ZERO, refused()).unwrap();
+    assert_eq!(phase(&world, other.task), TaskPhase::Refused { reason: "threads".into() });
+    assert_eq!(world.state.job(job).unwrap().phase, JobPhase::Done);
+}
+
+#[test]
+fn dropping_a_lease_when_the_price_rises_does_not_pay() {
+    for by_lapse in [false, true] {
+        let mut world = World::new(1, 1);
+        world.ask(0, 1, 100_000);
+        world.submit(1, 1, 1);
+        let attempt = world.only(0);
+        let (machine, lease) = (attempt.machine, attempt.lease);
+        let reason = "price rose".to_owned();
+        world.ok(if by_lapse {
+            Command::LapseMachine { machine }
+        } else {
+            Command::CloseLease { machine, lease, reason }
+        });
+        // Nobody else is there, and the limit is 300,000.
+        let dear = world.ask(0, 1, 200_000);
+        assert!(world.running(0).is_empty());
+        world.ok(Command::CancelOrder { account: seller(0), order: dear });
+        // The bid rests at 300,000, but pays this owner no more than before.
+        world.ask(0, 1, 50_000);
+        let again = world.only(0);
+        let price = |world: &World| {
+            world.state.lease(world.only(0).lease).unwrap().price_nanocredits_per_tfuel
+        };
+        assert_eq!((again.epoch, price(&world)), (2, 100_000));
+        world.ok(Command::LapseMachine { machine });
+        let dear = world.ask(0, 1, 200_000);
+        world.now_ms += 3_600_000;
+        world.ok(Command::Tick);
+        assert_eq!(price(&world), 200_000);
+        assert!(!world.state.order(dear).unwrap().order.is_open());
+    }
 }
 
 #[test]
@@ -277,13 +396,51 @@ fn a_lease_past_its_term_ends_at_the_next_receipt() {
     world.ask(0, 1, PRICE);
     world.submit(1, 1, 1);
     let attempt = world.only(0);
-    world.now_ms += 6 * 3_600_000;
+    world.now_ms += 6 * 3_600_000 - 60_000;
+    world.receipt(&attempt, fuel(GFUEL), None).unwrap();
+    world.now_ms += 60_000;
     world.ok(Command::Tick);
     assert_eq!(world.only(0).attempt, attempt.attempt);
     world.ask(1, 1, PRICE);
-    world.receipt(&attempt, fuel(GFUEL), None).unwrap();
+    world.receipt(&attempt, fuel(2 * GFUEL), None).unwrap();
     assert!(world.running(0).is_empty());
+    assert_eq!(world.only(1).usage, fuel(2 * GFUEL));
+}
+
+#[test]
+fn a_lease_past_its_term_ends_without_a_receipt() {
+    let mut world = World::new(2, 1);
+    world.ask(0, 1, PRICE);
+    world.submit(1, 1, 1);
+    let attempt = world.only(0);
+    world.now_ms += 6 * 3_600_000 - 60_000;
+    world.receipt(&attempt, fuel(GFUEL), None).unwrap();
+    world.ask(1, 1, PRICE);
+    world.now_ms += 60_000 + 120_000;
+    world.ok(Command::Tick);
+    let lease = world.state.lease(attempt.lease).unwrap();
+    assert_eq!(lease.phase, LeasePhase::Closed { end: LeaseEnd::Term, at_ms: world.now_ms });
     assert_eq!(world.only(1).usage, fuel(GFUEL));
+}
+
+#[test]
+fn an_attempt_that_stands_still_goes_on_elsewhere() {
+    let mut world = World::new(2, 1);
+    world.ask(0, 1, 100_000);
+    world.submit(1, 1, 1);
+    let attempt = world.only(0);
+    world.now_ms += 300_000;
+    world.receipt(&attempt, fuel(GFUEL), None).unwrap();
+    world.ask(1, 1, 200_000);
+    world.now_ms += 599_999;
+    // It says something, but nothing new.
+    world.receipt(&attempt, fuel(GFUEL), None).unwrap();
+    assert_eq!(code(world.run(Command::Tick)), "nothing");
+    world.now_ms += 1;
+    world.ok(Command::Tick);
+    let lease = world.state.lease(attempt.lease).unwrap();
+    assert!(matches!(lease.phase, LeasePhase::Closed { end: LeaseEnd::Fault { .. }, .. }));
+    assert_eq!((world.only(1).usage, world.only(1).epoch), (fuel(GFUEL), 2));
 }
 
 #[test]
@@ -302,7 +459,7 @@ fn a_named_ask_binds_the_job_to_its_machine() {
     assert!(world.running(0).is_empty());
     let reason = world.state.waiting_reason(JobId(1)).unwrap();
     assert!(reason.contains("offers nothing now"), "{reason}");
-    world.ask(1, 2, 250_000);
+    world.ask(1, 2, 200_000);
     assert_eq!(world.running(1).len(), 2);
     assert_eq!(world.running(1)[0].task, attempt.task);
 }
@@ -368,7 +525,7 @@ fn what_the_scan_limit_leaves_is_found_by_ticks() {
     world.ask(0, 300, PRICE);
     let mut command = world.job_command(1, 1, 300, 50 * BUDGET);
     if let Command::SubmitJob { tasks, .. } = &mut command {
-        *tasks = vec![Digest::of(b"t"); 300];
+        *tasks = vec![world::task(b"t"); 300];
     }
     world.ok(command);
     assert_eq!(world.running(0).len(), 256);

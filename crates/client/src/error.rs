@@ -32,6 +32,14 @@ pub enum ClientError {
         /// In words, with what to do.
         message: String,
     },
+    /// Something between here and the exchange can't reach it.
+    #[error("a proxy before the exchange at {url} answered {status}")]
+    Gateway {
+        /// The URL.
+        url: String,
+        /// HTTP status: 502, 503 or 504.
+        status: u16,
+    },
     /// What answers there doesn't speak as an exchange does.
     #[error("what answers at {url} is not an exchange that this program understands: {problem}")]
     NotAnExchange {
@@ -49,7 +57,9 @@ impl ClientError {
     /// Whether asking again may help: no answer, or a failure on the exchange's side.
     pub fn is_transient(&self) -> bool {
         match self {
-            ClientError::Unreachable { .. } | ClientError::Altered(_) => true,
+            ClientError::Unreachable { .. }
+            | ClientError::Gateway { .. }
+            | ClientError::Altered(_) => true,
             ClientError::Refused { status, .. } => *status >= 500 || *status == 429,
             ClientError::Url { .. } | ClientError::NotAnExchange { .. } => false,
         }

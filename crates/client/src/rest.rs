@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use base::{JobId, MachineId, OrderId};
-use reqwest::{Method, RequestBuilder, Response};
+use reqwest::{Method, RequestBuilder, Response, StatusCode};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use wire::{
@@ -206,18 +206,49 @@ impl Client {
             return Ok(response);
         }
         let bytes = response.bytes().await.map_err(|source| self.unreachable(source))?;
-        match serde_json::from_slice::<ErrorBody>(&bytes) {
-            Ok(ErrorBody { code, message }) => {
-                Err(ClientError::Refused { status: status.as_u16(), code, message })
+        Err(self.refusal(status, &bytes))
+    }
+
+    fn refusal(&self, status: StatusCode, body: &[u8]) -> ClientError {
+        let url = self.url.clone();
+        match (serde_json::from_slice::<ErrorBody>(body), status.as_u16()) {
+            (Ok(ErrorBody { code, message }), status) => {
+                ClientError::Refused { status, code, message }
             }
-            Err(_) => Err(ClientError::NotAnExchange {
-                url: self.url.clone(),
+            (Err(_), status @ 502..=504) => ClientError::Gateway { url, status },
+            (Err(_), _) => ClientError::NotAnExchange {
+                url,
                 problem: format!("it answered {status} without an error of an exchange"),
-            }),
+            },
         }
     }
 
     pub(crate) fn unreachable(&self, source: reqwest::Error) -> ClientError {
         ClientError::Unreachable { url: self.url.clone(), source }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whose_word_a_refusal_is() {
+        let client = Client::new("http://localhost:1", "").unwrap();
+        let check = |status: u16, body: &str, expected: &str, transient: bool| {
+            let error = client.refusal(StatusCode::from_u16(status).unwrap(), body.as_bytes());
+            assert!(error.to_string().contains(expected), "{error}");
+            assert_eq!(error.is_transient(), transient, "{error}");
+        };
+        let ours = r#"{"code":"storage_full","message":"no space"}"#;
+        check(507, ours, "no space (storage_full)", true);
+        check(422, ours, "no space (storage_full)", false);
+        for status in [502, 503, 504] {
+            check(status, "<html>Bad Gateway</html>", "a proxy", true);
+            check(status, "", "a proxy", true);
+        }
+        for status in [301, 404, 500] {
+            check(status, "<html></html>", "not an exchange", false);
+        }
     }
 }

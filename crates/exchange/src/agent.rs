@@ -12,8 +12,8 @@ use axum::extract::State;
 use axum::extract::ws::rejection::WebSocketUpgradeRejection;
 use axum::extract::ws::{Message, WebSocket, WebSocketUpgrade};
 use axum::response::Response;
-use base::{AccountId, Digest, MachineId};
-use clearing::Command;
+use base::{AccountId, AttemptId, Digest, MachineId, OrderId};
+use clearing::{Command, OrderLink};
 use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{SinkExt, StreamExt};
 use tokio::sync::{mpsc, oneshot};
@@ -21,11 +21,14 @@ use wire::{OfferTerms, SignedReceipt, ToAgent, ToExchange};
 
 use crate::app::App;
 use crate::config::limits;
+use crate::core::Core;
 use crate::error::ApiError;
+use crate::outbox;
 use crate::presence::Link;
-use crate::receipts;
+use crate::receipts::{self, ReceiptFlaw};
 use crate::secrets;
 use crate::sequencer::{About, Failure, Request};
+use crate::text;
 
 const TIMEOUT: Duration = Duration::from_secs(limits::AGENT_TIMEOUT_S);
 
@@ -218,6 +221,10 @@ impl Agent<'_> {
                 quantity,
                 price_nanocredits_per_tfuel,
             } => {
+                if client_order_id.chars().any(text::is_unsafe) {
+                    let message = "client_order_id: leave out control characters".to_owned();
+                    return self.refuse("invalid_name", message).await;
+                }
                 let about = About::Ask { client_order_id: client_order_id.clone() };
                 let command = Command::PlaceAsk {
                     machine,
@@ -229,10 +236,19 @@ impl Agent<'_> {
                 self.command(command, about).await
             }
             ToExchange::CancelAsk { order } => {
+                match self.owns_ask(order).await {
+                    Ok(true) => {}
+                    Ok(false) => {
+                        let message = format!("{order} is no ask of {machine}");
+                        return self.refuse("not_found", message).await;
+                    }
+                    Err(_) => return false,
+                }
                 let command = Command::CancelOrder { account: self.known.owner, order };
                 self.command(command, About::Cancel { order }).await
             }
             ToExchange::CloseLease { lease, reason } => {
+                let reason = text::cleaned(&reason);
                 self.command(Command::CloseLease { machine, lease, reason }, About::Close).await
             }
             ToExchange::Receipt(signed) => self.receipt(signed).await,
@@ -257,10 +273,40 @@ impl Agent<'_> {
                     message: flaw.to_string(),
                     fatal: flaw.is_fatal(),
                 };
-                self.direct.send(rejected).await.is_ok()
+                if self.direct.send(rejected).await.is_err() {
+                    return false;
+                }
+                // Nobody else's word: the signature was right, and so is the connection's.
+                match &flaw {
+                    ReceiptFlaw::Malformed(_) => self.close_refused(attempt, flaw.code()).await,
+                    _ => true,
+                }
             }
             Err(_) => false,
         }
+    }
+
+    /// An attempt whose receipts can't be read doesn't keep its lease.
+    async fn close_refused(&self, attempt: AttemptId, code: &'static str) -> bool {
+        let machine = self.known.machine;
+        let close = move |core: &mut Core| outbox::close_refused(core, machine, attempt, code);
+        match self.app.sequencer.read(close).await {
+            Ok(Some(command)) => self.command(command, About::Close).await,
+            Ok(None) => true,
+            Err(_) => false,
+        }
+    }
+
+    /// An owner may have many machines: each speaks for itself only.
+    async fn owns_ask(&self, order: OrderId) -> Result<bool, Failure> {
+        let this = self.known.machine;
+        let owns = move |core: &mut Core| {
+            let found = core.state.order(order);
+            found.is_some_and(
+                |info| matches!(info.link, OrderLink::Ask { machine, .. } if *machine == this),
+            )
+        };
+        self.app.sequencer.read(owns).await
     }
 
     /// Waits for the decision, which the sequencer answers over the link.

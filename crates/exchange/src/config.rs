@@ -19,6 +19,13 @@ pub struct Config {
     /// A machine whose connection closed lapses after this, unless it comes back: a closed
     /// connection is surer news than silence.
     pub reconnect_grace_ms: u64,
+    /// After a start, machines have at least this long to come back: they may notice only late
+    /// that the exchange is there again.
+    pub start_grace_ms: u64,
+    /// A connection that takes nothing of its answer for this long is closed.
+    pub answer_stall_ms: u64,
+    /// A connection must have sent a request's head within this.
+    pub request_head_ms: u64,
     /// Largest blob.
     pub blob_max_bytes: u64,
     /// How long a join code works.
@@ -37,6 +44,9 @@ impl Config {
             heartbeat_ms: 2_000,
             lapse_after_ms: 6_000,
             reconnect_grace_ms: 3_000,
+            start_grace_ms: 15_000,
+            answer_stall_ms: 20_000,
+            request_head_ms: 60_000,
             blob_max_bytes: 64 << 20,
             join_code_ttl_ms: 60 * 60 * 1_000,
             long_poll_ms: 20_000,
@@ -59,6 +69,12 @@ pub(crate) mod limits {
     pub const REQUEST_QUEUE: usize = 4_096;
     /// Tasks of one job.
     pub const JOB_TASKS: usize = 10_000;
+    /// Tasks of one account that did not end.
+    pub const LIVE_TASKS: u64 = 100_000;
+    /// What one look at the state may cost: a task costs 1.
+    pub const READ_COST: u64 = 30_000;
+    /// What a job costs beside its tasks: why it waits is found in the book.
+    pub const JOB_READ_COST: u64 = 300;
     /// A task spec, as a JSON blob.
     pub const SPEC_BYTES: u64 = 1 << 20;
     /// A checkpoint index or a result, as a JSON blob: 2¹⁶ leaves are 4.4 MiB.
@@ -75,7 +91,7 @@ pub(crate) mod limits {
     pub const LIST_ROWS: u32 = 1_000;
     /// Digests in one question for missing blobs.
     pub const QUERY_DIGESTS: usize = 50_000;
-    /// Blobs read at once: each is in memory while it is sent.
+    /// Blobs opened and hashed at once; sending them is bounded by nobody.
     pub const BLOB_READS: usize = 16;
     /// Seconds for an agent's Hello, and for one message to go out.
     pub const AGENT_TIMEOUT_S: u64 = 10;

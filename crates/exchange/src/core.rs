@@ -1,24 +1,31 @@
 //! The state in memory as the sequencer holds it: clearing's, where the journal stands, and
 //! what is known only while the exchange runs (who is connected, how far attempts are).
 
+use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use base::{AttemptId, Digest, JobId, LeaseId, MachineId, OrderId, TaskId};
 use clearing::{Command, Context, Event, OrderLink, Rejection, State};
 use wire::AttemptProgress;
 
-use crate::config::Config;
+use crate::config::{Config, limits};
+use crate::index::Index;
 use crate::presence::Presence;
 use crate::store::{Entry, StoreError, StoreReader};
 
 /// Low bits of a job's public version, which count heartbeats between two events.
 const PROGRESS_BITS: u32 = 20;
 
+/// Of the sequencer's time, at most one part in so many goes into digests for strangers.
+const DIGEST_SHARE: u32 = 50;
+
 /// See the module.
 pub(crate) struct Core {
     /// Clearing's state.
     pub state: State,
+    /// What is looked up per account.
+    pub index: Index,
     /// Sequence of the last journal entry in it.
     pub sequence: u64,
     /// Time of that entry: the next is not earlier.
@@ -32,6 +39,10 @@ pub(crate) struct Core {
     /// Heartbeats that brought news, per job that is not over.
     heartbeats: BTreeMap<JobId, u64>,
     digest: Option<(u64, Digest)>,
+    /// When strangers' questions may have the digest computed again.
+    digest_due: Option<Instant>,
+    /// What is left of [`limits::READ_COST`] in the present read.
+    read_left: Cell<u64>,
 }
 
 impl Core {
@@ -39,6 +50,7 @@ impl Core {
     pub fn new(config: &Config) -> Self {
         Core {
             state: State::default(),
+            index: Index::default(),
             sequence: 0,
             last_ms: 0,
             heartbeat_ms: config.heartbeat_ms,
@@ -49,6 +61,8 @@ impl Core {
             progress: BTreeMap::new(),
             heartbeats: BTreeMap::new(),
             digest: None,
+            digest_due: None,
+            read_left: Cell::new(0),
         }
     }
 
@@ -56,7 +70,8 @@ impl Core {
     pub fn rebuild(&mut self, reader: &mut dyn StoreReader) -> Result<(), StoreError> {
         let (state, sequence, last_ms) = fold(reader, u64::MAX)?;
         (self.state, self.sequence, self.last_ms) = (state, sequence, last_ms);
-        self.digest = None;
+        self.index = Index::of(&self.state);
+        (self.digest, self.digest_due) = (None, None);
         Ok(())
     }
 
@@ -70,6 +85,7 @@ impl Core {
         self.sequence = entry.sequence;
         self.last_ms = entry.now_ms;
         for event in &entry.events {
+            self.index.follow(&self.state, event);
             match event {
                 Event::AttemptEnded { attempt, .. } => {
                     self.progress.remove(attempt);
@@ -92,6 +108,33 @@ impl Core {
                 digest
             }
         }
+    }
+
+    /// A sequence and the digest of the state after it, as of a moment ago: how often it is
+    /// computed anew depends on what it costs, since anyone may ask, at any rate.
+    pub fn recent_digest(&mut self, now: Instant) -> (u64, Digest) {
+        match (self.digest, self.digest_due) {
+            (Some(recent), Some(due)) if now < due => recent,
+            _ => {
+                let digest = self.digest();
+                let done = Instant::now();
+                let cost = done.saturating_duration_since(now);
+                self.digest_due = Some(done + cost * DIGEST_SHARE);
+                (self.sequence, digest)
+            }
+        }
+    }
+
+    /// A read begins: whatever it builds is paid from a new allowance.
+    pub fn begin_read(&self) {
+        self.read_left.set(limits::READ_COST);
+    }
+
+    /// Whether the present read may still build something of this cost.
+    pub fn affords(&self, cost: u64) -> bool {
+        let left = self.read_left.get().checked_sub(cost);
+        self.read_left.set(left.unwrap_or(0));
+        left.is_some()
     }
 
     /// Machines that have leases or asks to lose by staying away.

@@ -10,7 +10,7 @@
 //! | 405 | `method_not_allowed` |
 //! | 409 | `machine_owned`, rejections that end with `_conflict` |
 //! | 413 | `blob_too_large`, `body_too_large` |
-//! | 422 | `invalid_task`, `missing_blob`, every other rejection of clearing |
+//! | 422 | `invalid_task`, `missing_blob`, `too_many_live_tasks`, every other rejection of clearing |
 //! | 500, 503, 507 | `internal`, `storage_failed`, `shutting_down`, `storage_full` |
 
 use std::io;
@@ -195,6 +195,7 @@ impl Failure {
         match self {
             Failure::Rejected(rejection) => rejection.code(),
             Failure::JoinCode(_) => "join_code_refused",
+            Failure::TooManyLiveTasks { .. } => "too_many_live_tasks",
             Failure::StorageFull => "storage_full",
             Failure::StorageFailed => "storage_failed",
             Failure::Stopped => "shutting_down",

@@ -6,6 +6,7 @@ mod blobs;
 mod jobs;
 mod machines;
 mod market;
+mod refused_body;
 
 use std::sync::Arc;
 
@@ -15,6 +16,7 @@ use axum::body::{Body, to_bytes};
 use axum::extract::{FromRequest, FromRequestParts, Path, Request, State};
 use axum::http::header::AUTHORIZATION;
 use axum::http::request::Parts;
+use axum::middleware::from_fn;
 use axum::routing::{get, post};
 use base::AccountId;
 use serde::de::DeserializeOwned;
@@ -24,6 +26,7 @@ use crate::config::limits;
 use crate::error::ApiError;
 use crate::secrets;
 use crate::store::Principal;
+use crate::text;
 
 type Shared = State<Arc<App>>;
 type Answer<T> = Result<Json<T>, ApiError>;
@@ -59,6 +62,7 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .route("/v1/agent", get(crate::agent::connect))
         .fallback(async || ApiError::NoSuchPath)
         .method_not_allowed_fallback(async || ApiError::MethodNotAllowed)
+        .layer(from_fn(refused_body::read_out))
         .with_state(app)
 }
 
@@ -176,7 +180,7 @@ where
 /// A name that people will see: bounded, and without anything that moves a cursor.
 fn checked_name(what: &'static str, name: &str) -> Result<(), ApiError> {
     let max = limits::NAME_BYTES;
-    if name.is_empty() || name.len() > max || name.chars().any(char::is_control) {
+    if name.is_empty() || name.len() > max || name.chars().any(text::is_unsafe) {
         return Err(ApiError::InvalidName { what, length: name.len(), max });
     }
     Ok(())

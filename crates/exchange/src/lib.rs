@@ -25,13 +25,16 @@ mod config;
 mod core;
 mod error;
 mod http;
+mod index;
 mod outbox;
 mod presence;
 mod receipts;
 mod secrets;
 mod sequencer;
+mod serve;
 mod spec;
 mod store;
+mod text;
 mod views;
 
 use std::fs;
@@ -46,7 +49,7 @@ use base::ExchangeId;
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 
-pub use blobs::{BlobError, BlobStore, BlobWriter, DiskBlobs};
+pub use blobs::{BlobError, BlobReader, BlobStore, BlobWriter, DiskBlobs};
 pub use config::Config;
 pub use error::ExchangeError;
 pub use store::{
@@ -68,13 +71,20 @@ pub async fn run(
     on_ready: impl FnOnce(SocketAddr),
 ) -> Result<(), ExchangeError> {
     let data = config.data.clone();
+    let fresh_directory = !data.exists();
     fs::create_dir_all(&data).map_err(at(&data))?;
+    if fresh_directory && let Ok(whole) = data.canonicalize() {
+        // What is in a directory is as durable as the directory itself.
+        sync_directory(whole.parent().unwrap_or(&whole))?;
+    }
     let _lock = lock(&data)?;
     let operator_token = secrets::operator_token(&data.join(OPERATOR_TOKEN_FILE))?;
     let fresh = secrets::random().map(u128::from_be_bytes).map_err(ExchangeError::Random)?;
     let database = data.join("exchange.sqlite");
     let store = SqliteStore::open(&database, ExchangeId(fresh))?;
     let blobs: Arc<dyn BlobStore> = Arc::new(DiskBlobs::open(data.join("blobs"))?);
+    // The names of the database and of the blobs' directory.
+    sync_directory(&data)?;
     let exchange = store.exchange();
     let new_reader = store.reader_maker();
     let (sequencer, thread) = sequencer::start(Box::new(store), &config)?;
@@ -84,6 +94,10 @@ pub async fn run(
     let address = listener.local_addr().map_err(listen_failed)?;
     let public_url = config.public_url.clone().unwrap_or_else(|| format!("http://{address}"));
     let (close, closing) = watch::channel(false);
+    let patience = serve::Patience {
+        head: Duration::from_millis(config.request_head_ms),
+        answer: Duration::from_millis(config.answer_stall_ms),
+    };
     let app = Arc::new(app::App {
         exchange,
         public_url: public_url.trim_end_matches('/').to_owned(),
@@ -100,12 +114,8 @@ pub async fn run(
     tracing::info!(%address, %exchange, data = %data.display(), "exchange is ready");
     on_ready(address);
 
-    let mut closed = close.subscribe();
-    let server = axum::serve(listener, http::router(app)).with_graceful_shutdown(async move {
-        // An error means that the sender is gone, which is a shutdown as well.
-        let _ = closed.wait_for(|closing| *closing).await;
-    });
-    let mut server = tokio::spawn(server.into_future());
+    let server = serve::serve(listener, http::router(app), patience, close.subscribe());
+    let mut server = tokio::spawn(server);
     let outcome = tokio::select! {
         () = shutdown => Ok(()),
         () = sequencer.stopped() => Err(ExchangeError::SequencerDied),
@@ -126,12 +136,15 @@ pub async fn run(
     }
 }
 
-fn served(ended: Result<std::io::Result<()>, tokio::task::JoinError>) -> ExchangeError {
+fn served(ended: Result<(), tokio::task::JoinError>) -> ExchangeError {
     ExchangeError::Serve(match ended {
-        Ok(Err(error)) => error,
-        Ok(Ok(())) => std::io::Error::other("it ended by itself"),
+        Ok(()) => std::io::Error::other("it ended by itself"),
         Err(error) => std::io::Error::other(error),
     })
+}
+
+fn sync_directory(directory: &Path) -> Result<(), ExchangeError> {
+    fs::File::open(directory).and_then(|opened| opened.sync_all()).map_err(at(directory))
 }
 
 fn at(path: &Path) -> impl FnOnce(std::io::Error) -> ExchangeError + '_ {

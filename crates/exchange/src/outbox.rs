@@ -1,8 +1,10 @@
 //! What agents are told: answers to what they asked, news out of committed events, and the
 //! Welcome that covers everything they missed.
 
-use base::{MachineId, OrderId};
-use clearing::{AttemptOutcome, AttemptToRun, Event, LeaseEnd, OrderInfo, OrderLink};
+use base::{AttemptId, MachineId, OrderId};
+use clearing::{
+    AttemptOutcome, AttemptToRun, Command, Event, LeaseEnd, OrderInfo, OrderLink, Rejection,
+};
 use wire::{AskState, AttemptStart, ToAgent};
 
 use crate::core::Core;
@@ -62,6 +64,42 @@ pub(crate) fn answer(
             Some(ToAgent::Refused { code: failure.code().to_owned(), message: failure.to_string() })
         }
     }
+}
+
+/// What follows from the answer to an agent's command. A receipt of a live attempt that is
+/// refused for good ends the attempt on its machine, so its lease ends, too, and the task goes
+/// on elsewhere at once. One of an attempt that is over, or somebody else's, ends nothing.
+pub(crate) fn consequence(
+    core: &Core,
+    machine: MachineId,
+    about: &About,
+    result: &Result<Vec<Event>, Failure>,
+) -> Option<Command> {
+    let (About::Receipt { attempt, .. }, Err(Failure::Rejected(rejection))) = (about, result)
+    else {
+        return None;
+    };
+    match rejection {
+        Rejection::UnknownAttempt { .. }
+        | Rejection::WrongMachine { .. }
+        | Rejection::WrongLease { .. }
+        | Rejection::StaleEpoch { .. }
+        | Rejection::AttemptEnded { .. }
+        | Rejection::Equivocation { .. } => None,
+        _ => close_refused(core, machine, *attempt, rejection.code()),
+    }
+}
+
+/// Closes the lease of a machine's live attempt, whose receipt was refused.
+pub(crate) fn close_refused(
+    core: &Core,
+    machine: MachineId,
+    attempt: AttemptId,
+    code: &str,
+) -> Option<Command> {
+    let live = core.state.attempt_to_run(attempt).filter(|live| live.machine == machine)?;
+    let reason = format!("a receipt was refused: {code}");
+    Some(Command::CloseLease { machine, lease: live.lease, reason })
 }
 
 /// A receipt that has consequences without being accepted is evidence against its machine.

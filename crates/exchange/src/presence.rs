@@ -1,5 +1,6 @@
 //! Which machines are connected, and which have been silent for too long. Owned by the
-//! sequencer, never journaled: after a restart every machine gets a full period to come back.
+//! sequencer, never journaled: after a restart every machine gets a full period to come back,
+//! and more if that is short.
 //! Time is an argument.
 
 use std::collections::BTreeMap;
@@ -41,6 +42,19 @@ impl Presence {
     pub fn expect(&mut self, machine: MachineId, now: Instant) {
         let deadline = now + self.lapse_after;
         self.machines.entry(machine).or_insert(Watched { link: None, deadline });
+    }
+
+    /// Waits for a machine that may need longer than usual, since the exchange was away.
+    pub fn expect_after_start(&mut self, machine: MachineId, start_grace: Duration, now: Instant) {
+        let deadline = now + self.lapse_after.max(start_grace);
+        self.machines.entry(machine).or_insert(Watched { link: None, deadline });
+    }
+
+    /// The exchange itself stood still for so long, and could hear nobody.
+    pub fn shift(&mut self, stall: Duration) {
+        for watched in self.machines.values_mut() {
+            watched.deadline += stall;
+        }
     }
 
     /// A machine connected; an older connection of it is closed.

@@ -1,6 +1,11 @@
 //! What the exchange checks about a receipt before clearing sees it: that it is for this
 //! exchange, that its machine signed it, and that everything it points to is in the store. So
 //! nothing is paid that can't be gone on from.
+//!
+//! Whether it contradicts an earlier receipt is clearing's to see, which keeps the digest of an
+//! attempt's newest receipt only. So another content under an *older* sequence is answered like
+//! the late duplicate that it most likely is, as accepted, and nothing happens: receipts are
+//! cumulative, so an older one has nothing to claim, and lying in it gains nothing.
 
 use base::{Digest, ExchangeId, MachineId};
 use clearing::Command;
@@ -8,6 +13,7 @@ use wire::{AttemptEnd, CheckpointIndex, Receipt, SignedReceipt, TaskResult};
 
 use crate::blobs::{BlobError, BlobStore};
 use crate::config::limits;
+use crate::text;
 
 /// How many missing blobs a refusal names.
 const NAMED_BLOBS: usize = 3;
@@ -139,8 +145,12 @@ fn command(machine: MachineId, receipt: Receipt, receipt_digest: Digest) -> Comm
         AttemptEnd::Finished { result } => clearing::AttemptEnd::Finished { result },
         AttemptEnd::Yielded => clearing::AttemptEnd::Yielded,
         AttemptEnd::AllowanceSpent => clearing::AttemptEnd::AllowanceSpent,
-        AttemptEnd::Fault { reason } => clearing::AttemptEnd::Fault { reason },
-        AttemptEnd::Refused { reason } => clearing::AttemptEnd::Refused { reason },
+        AttemptEnd::Fault { reason } => {
+            clearing::AttemptEnd::Fault { reason: text::cleaned(&reason) }
+        }
+        AttemptEnd::Refused { reason } => {
+            clearing::AttemptEnd::Refused { reason: text::cleaned(&reason) }
+        }
     });
     Command::AcceptReceipt {
         machine,

@@ -46,7 +46,11 @@ pub(crate) fn operator_token(path: &Path) -> Result<String, ExchangeError> {
             fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temporary)?;
         file.write_all(format!("{token}\n").as_bytes())?;
         file.sync_all()?;
-        fs::rename(&temporary, path)
+        fs::rename(&temporary, path)?;
+        match path.parent() {
+            Some(directory) => fs::File::open(directory)?.sync_all(),
+            None => Ok(()),
+        }
     };
     write().map_err(failed)?;
     Ok(token)

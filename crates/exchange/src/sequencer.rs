@@ -1,13 +1,15 @@
 //! The one thread that decides. It owns the clearing state; whoever wants a decision or a look
 //! at the state sends it a [`Request`].
 //!
-//! A round: take as many requests as wait (up to a bound), decide the commands among them in
+//! A round: take as many requests as wait (up to a bound), note whose they are signs of life
+//! before anybody's silence is judged, decide the commands among them in
 //! memory, write entries, projections and credentials in one transaction, commit, and only then
 //! answer, tell agents, wake waiting clients and run reads. So nothing is ever seen that a power
 //! cut could take back. When the commit fails, memory holds what never happened: it is thrown
 //! away and folded anew from the journal, and every command of the round is answered with the
 //! failure.
 
+mod clock;
 mod worker;
 
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -28,6 +30,11 @@ pub(crate) use worker::start;
 pub(crate) enum Failure {
     #[error("{0}")]
     Rejected(#[from] Rejection),
+    #[error(
+        "{live} tasks of this account did not end, and {tasks} more are too many: wait or cancel \
+         jobs, an account has at most {max}"
+    )]
+    TooManyLiveTasks { live: u64, tasks: usize, max: u64 },
     #[error("the join code is {0}: ask the account's owner for a new one")]
     JoinCode(&'static str),
     #[error("the disk of the exchange is full; free some space and try again")]

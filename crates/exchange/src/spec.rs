@@ -1,9 +1,10 @@
 //! Task specs at submission: what can be seen to be wrong is refused before money is set aside
 //! and a machine is bothered.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use base::{Digest, TASK_FUEL_MAX};
+use clearing::{NewTask, TaskFigures};
 use market::Instrument;
 use wire::TaskSpec;
 
@@ -14,19 +15,20 @@ use crate::error::ApiError;
 /// `\0asm`, version 1.
 const MODULE_HEADER: [u8; 8] = [0, b'a', b's', b'm', 1, 0, 0, 0];
 
-/// Checks every task of a job. An unknown instrument is clearing's to refuse.
+/// Checks every task of a job, and reads out of each what it can use at most. An unknown
+/// instrument is clearing's to refuse.
 pub(crate) fn check(
     blobs: &dyn BlobStore,
     tasks: &[Digest],
     instrument: Option<&Instrument>,
     blob_max_bytes: u64,
-) -> Result<(), ApiError> {
+) -> Result<Vec<NewTask>, ApiError> {
     // Tasks of one job share their module and most inputs.
-    let mut present = BTreeSet::new();
+    let mut lengths = BTreeMap::new();
     let mut modules = BTreeSet::new();
-    let mut specs = BTreeSet::new();
+    let mut specs = BTreeMap::new();
     for (index, digest) in tasks.iter().enumerate() {
-        if !specs.insert(*digest) {
+        if specs.contains_key(digest) {
             continue;
         }
         let spec = read(blobs, index, digest)?;
@@ -36,22 +38,38 @@ pub(crate) fn check(
         let stdin = spec.stdin.iter().map(|digest| ("standard input".to_owned(), digest));
         let inputs =
             spec.inputs.iter().map(|file| (format!("input `{}`", file.name), &file.content));
+        let mut inbound_bytes = 0_u64;
         for (what, digest) in
             [("the module".to_owned(), &spec.module)].into_iter().chain(stdin).chain(inputs)
         {
-            if !present.contains(digest) {
-                if !blobs.contains(digest)? {
-                    let what = format!("task {index}: {what}, blob");
-                    return Err(ApiError::MissingBlob { what, digest: *digest });
+            let length = match lengths.get(digest) {
+                Some(length) => *length,
+                None => {
+                    let Some(length) = blobs.length(digest)? else {
+                        let what = format!("task {index}: {what}, blob");
+                        return Err(ApiError::MissingBlob { what, digest: *digest });
+                    };
+                    lengths.insert(*digest, length);
+                    length
                 }
-                present.insert(*digest);
-            }
+            };
+            // As often as the spec names it: that is how the runtime counts it.
+            inbound_bytes = inbound_bytes.saturating_add(length);
         }
         if modules.insert(spec.module) {
             check_module(blobs, index, &spec.module)?;
         }
+        let figures = TaskFigures {
+            inbound_bytes,
+            output_max_bytes: spec.output_max_bytes,
+            memory_max_pages: spec.memory_max_pages,
+            segment_fuel: spec.segment_fuel,
+            fuel_max: spec.fuel_max,
+        };
+        specs.insert(*digest, figures);
     }
-    Ok(())
+    let new_task = |spec: &Digest| NewTask { spec: *spec, figures: specs[spec] };
+    Ok(tasks.iter().map(new_task).collect())
 }
 
 fn read(blobs: &dyn BlobStore, index: usize, digest: &Digest) -> Result<TaskSpec, ApiError> {
@@ -207,9 +225,41 @@ mod tests {
         let digest = blobs.put(&serde_json::to_vec(&spec).unwrap()).unwrap();
         let tasks = [digest, digest];
         match check(&blobs, &tasks, market::instrument("cpu.2g.any"), 1 << 26) {
-            Ok(()) => "ok".to_owned(),
+            Ok(_) => "ok".to_owned(),
             Err(error) => error.to_string(),
         }
+    }
+
+    #[test]
+    fn a_tasks_figures_are_those_of_its_spec_and_its_blobs() {
+        let directory = tempfile::tempdir().unwrap();
+        let blobs = DiskBlobs::open(directory.path()).unwrap();
+        let content = blobs.put(b"data").unwrap();
+        let spec = TaskSpec {
+            version: 1,
+            module: blobs.put(&MODULE_HEADER).unwrap(),
+            args: vec!["program".to_owned()],
+            env: vec![],
+            stdin: Some(content),
+            // One blob under two names: both files are there for the program.
+            inputs: ["a", "b"].map(|name| InputFile { name: name.to_owned(), content }).into(),
+            memory_max_pages: 8192,
+            output_max_bytes: 1 << 20,
+            fuel_max: 1 << 40,
+            segment_fuel: 1 << 30,
+            seed: Digest::default(),
+            clock_start_ms: 0,
+        };
+        let digest = blobs.put(&serde_json::to_vec(&spec).unwrap()).unwrap();
+        let tasks = check(&blobs, &[digest, digest], None, 1 << 26).unwrap();
+        let figures = TaskFigures {
+            inbound_bytes: 8 + 3 * 4,
+            output_max_bytes: 1 << 20,
+            memory_max_pages: 8192,
+            segment_fuel: 1 << 30,
+            fuel_max: 1 << 40,
+        };
+        assert_eq!(tasks, [NewTask { spec: digest, figures }; 2]);
     }
 
     #[test]

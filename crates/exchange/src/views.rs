@@ -11,6 +11,7 @@ use wire::{
     MachineView, OrderView, PriceLevel, TariffView, TaskState, TaskView, Wallet,
 };
 
+use crate::config::limits;
 use crate::core::Core;
 use crate::outbox;
 
@@ -40,7 +41,10 @@ pub(crate) fn machine(core: &Core, machine: &Machine) -> MachineView {
     }
 }
 
+/// A job; in a list that grew too long for one read, without its tasks and why it waits.
 pub(crate) fn job(core: &Core, job: &Job) -> JobView {
+    let whole = core.affords(limits::JOB_READ_COST + job.tasks.len() as u64);
+    let tasks = whole.then(|| core.state.job_tasks(job.job)).into_iter().flatten();
     JobView {
         job: job.job,
         version: core.version(job.job),
@@ -59,8 +63,8 @@ pub(crate) fn job(core: &Core, job: &Job) -> JobView {
         slots: job.slots,
         budget_nanocredits: job.budget_nanocredits,
         paid_nanocredits: job.paid_nanocredits,
-        waiting_reason: core.state.waiting_reason(job.job),
-        tasks: core.state.job_tasks(job.job).map(|found| task(core, found)).collect(),
+        waiting_reason: whole.then(|| core.state.waiting_reason(job.job)).flatten(),
+        tasks: tasks.map(|found| task(core, found)).collect(),
     }
 }
 

@@ -11,6 +11,7 @@ use wire::{InputFile, JobState, JobView, NewJob, TaskResult, TaskSpec};
 
 use crate::error::{CliError, CliResult};
 use crate::progress::Progress;
+use crate::stop::Stop;
 use crate::{amount, exit, summary, terminal};
 
 /// The highest limit price that is taken without being asked for: a little more than what the
@@ -21,6 +22,10 @@ const MAX_PRICE_DEFAULT: i64 = 1_000_000;
 const BUDGET_DEFAULT: i64 = base::NANOCREDITS_PER_CREDIT;
 /// After the exchange answered once, it is asked for so long before submission is given up.
 const SUBMIT_PATIENCE: Patience = Patience::For(Duration::from_secs(60));
+/// After a signal: an exchange that restarts is back by then.
+const CANCEL_PATIENCE: Patience = Patience::For(Duration::from_secs(5));
+/// Who pressed Ctrl-C doesn't wait for ever.
+const CANCEL_MAX: Duration = Duration::from_secs(10);
 /// Blobs are uploaded in batches of about this many bytes, so that not all inputs of a large
 /// job are in memory twice.
 const BATCH_BYTES: usize = 64 << 20;
@@ -41,7 +46,8 @@ pub struct Purchase {
     pub budget: Option<i64>,
     /// The most machine slots to use at once [default: 1 for run; a slot per input, 16 at most,
     /// for map]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..),
+          allow_negative_numbers = true)]
     pub slots: Option<u32>,
     /// Take only this ask (`jusha market show` lists them)
     #[arg(long, value_name = "ORDER")]
@@ -154,11 +160,30 @@ impl<'a> Upload<'a> {
 
     /// Submits the job. The id is made here, so asking again can't buy twice.
     pub async fn submit(
-        mut self,
+        self,
         purchase: &Purchase,
         name: &str,
         slots: u32,
+        stop: &mut Stop,
     ) -> CliResult<JobView> {
+        let client = self.client;
+        let Some(job) = stop.or(self.prepare(purchase, name, slots)).await else {
+            let error = CliError::new("interrupted; nothing was submitted");
+            return Err(error.exit(exit::INTERRUPTED));
+        };
+        let job = job?;
+        match stop.or(SUBMIT_PATIENCE.ask(tell, || client.submit(&job))).await {
+            Some(Ok(view)) => Ok(view),
+            Some(Err(error)) if error.is_transient() => {
+                Err(unanswered(job.job, &CliError::chain_text(&error)))
+            }
+            Some(Err(error)) => Err(error.into()),
+            None => Err(unanswered(job.job, "interrupted").exit(exit::INTERRUPTED)),
+        }
+    }
+
+    /// All that a submission needs at the exchange, and what it will say.
+    async fn prepare(mut self, purchase: &Purchase, name: &str, slots: u32) -> CliResult<NewJob> {
         self.flush().await?;
         let max_price = match (purchase.max_price, purchase.ask) {
             (Some(price), _) => price,
@@ -172,7 +197,7 @@ impl<'a> Upload<'a> {
             }
             None => BUDGET_DEFAULT,
         };
-        let job = NewJob {
+        Ok(NewJob {
             job: JobId(client::random_id()),
             name: purchase.name.clone().unwrap_or_else(|| name.to_owned()),
             instrument: provider::INSTRUMENT.to_owned(),
@@ -181,15 +206,24 @@ impl<'a> Upload<'a> {
             slots: purchase.slots.unwrap_or(slots),
             budget_nanocredits: budget,
             ask: purchase.ask,
-        };
-        Ok(SUBMIT_PATIENCE.ask(tell, || self.client.submit(&job)).await?)
+        })
     }
+}
+
+/// Nobody knows whether the exchange has the job.
+fn unanswered(job: JobId, why: &str) -> CliError {
+    CliError::new(format!("{why}; {job} may have been submitted all the same")).hint(format!(
+        "`jusha jobs show {job}` says whether it was, `jusha jobs wait {job}` waits for it, \
+         `jusha jobs cancel {job}` stops it"
+    ))
 }
 
 /// A minute of silence would look like a hang.
 fn tell(error: Option<&client::ClientError>) {
     match error {
-        Some(error) => eprintln!("{error}; asking again for a minute"),
+        Some(error) => {
+            eprintln!("{}; asking again for a minute", terminal::clean(&error.to_string()));
+        }
         None => eprintln!("the exchange answers again"),
     }
 }
@@ -226,36 +260,56 @@ async fn ask_price(client: &Client, ask: OrderId) -> CliResult<i64> {
         })
 }
 
-/// Follows a job to its end, or until it is out of money. Ctrl-C cancels it: as if it ran here.
-pub async fn follow(client: &Client, job: &JobView, progress: &mut Progress) -> CliResult<JobView> {
+/// Follows a job to its end, or until it is out of money. A signal cancels it: as if it ran here.
+pub async fn follow(
+    client: &Client,
+    job: &JobView,
+    progress: &mut Progress,
+    stop: &mut Stop,
+) -> CliResult<JobView> {
     let shown = std::cell::RefCell::new(&mut *progress);
     let seen = |view: &JobView| {
         shown.borrow_mut().show(view);
         matches!(view.state, JobState::Done | JobState::Cancelled | JobState::Exhausted)
     };
     let note = |error: Option<&client::ClientError>| shown.borrow().connection(error);
-    let followed = tokio::select! {
-        view = client.follow(job.job, note, seen) => Some(view),
-        interrupted = tokio::signal::ctrl_c() => match interrupted {
-            Ok(()) => None,
-            Err(error) => return Err(CliError::new(format!("no signals: {error}"))),
-        },
-    };
+    let followed = stop.or(client.follow(job.job, note, seen)).await;
+    progress.finish();
     match followed {
-        Some(view) => {
-            progress.finish();
-            Ok(view?)
-        }
-        None => {
-            progress.finish();
-            let view = client.cancel_job(job.job).await?;
-            let interrupted = CliError::new(format!("interrupted; {} is cancelled", job.job))
-                .hint("--detach leaves a job running")
-                .exit(exit::INTERRUPTED);
-            // The command ends here, and its last line says what happened.
-            Err(interrupted.last_line(summary::line(&view, now_ms())))
-        }
+        Some(view) => Ok(view?),
+        None => Err(cancel(client, job.job, stop).await.exit(exit::INTERRUPTED)),
     }
+}
+
+/// Cancels a job after a signal. A second signal, or an exchange that can't be reached, ends the
+/// command without having cancelled it, and that has to be said.
+async fn cancel(client: &Client, job: JobId, stop: &mut Stop) -> CliError {
+    let cancelled = CANCEL_PATIENCE.ask(|_| (), || client.cancel_job(job));
+    match stop.or(tokio::time::timeout(CANCEL_MAX, cancelled)).await {
+        // The command ends here, and its last line says what happened.
+        Some(Ok(Ok(view))) => match view.state {
+            JobState::Cancelled => CliError::new(format!("interrupted; {job} is cancelled"))
+                .hint("--detach leaves a job running"),
+            _ => CliError::new(format!("interrupted; {job} was over before"))
+                .hint(format!("`jusha jobs result {job}` fetches its results")),
+        }
+        .last_line(summary::line(&view, now_ms())),
+        Some(Ok(Err(error))) if !error.is_transient() => {
+            CliError::new(format!("interrupted; {job}: {}", CliError::chain_text(&error)))
+        }
+        _ => CliError::new(format!(
+            "interrupted, and the exchange can't be told so: {job} may go on, and be paid for"
+        ))
+        .hint(format!("`jusha jobs cancel {job}` stops it as soon as the exchange answers")),
+    }
+}
+
+/// While results are fetched, a signal only ends the command.
+pub fn delivering(job: &JobView, stop: Stop) {
+    stop.ends_the_program(format!(
+        "interrupted while fetching results; `jusha jobs result {}` fetches them",
+        job.job
+    ));
 }
 
 /// What a command that bought something ends with: whatever went wrong is said first, so that

@@ -7,6 +7,7 @@ use client::ClientError;
 use provider::ProviderError;
 
 use crate::exit;
+use crate::terminal::clean;
 
 /// An error, its advice and the exit status it leads to.
 #[derive(Debug)]
@@ -49,6 +50,11 @@ impl CliError {
 
     /// An error with all its causes in one line.
     pub fn from_chain(error: &dyn Error) -> Self {
+        CliError::new(CliError::chain_text(error))
+    }
+
+    /// The line of [`CliError::from_chain`].
+    pub fn chain_text(error: &dyn Error) -> String {
         let mut message = error.to_string();
         let mut source = error.source();
         while let Some(cause) = source {
@@ -60,18 +66,19 @@ impl CliError {
             }
             source = cause.source();
         }
-        CliError::new(message)
+        message
     }
 }
 
 impl fmt::Display for CliError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "error: {}", self.message)?;
+        // Much of it was said by somebody else: an exchange, a machine, a program's author.
+        write!(f, "error: {}", clean(&self.message))?;
         if let Some(hint) = &self.hint {
-            write!(f, "\nhint: {hint}")?;
+            write!(f, "\nhint: {}", clean(hint))?;
         }
         match &self.last_line {
-            Some(line) => write!(f, "\n{line}"),
+            Some(line) => write!(f, "\n{}", clean(line)),
             None => Ok(()),
         }
     }

@@ -10,11 +10,13 @@
 //! | 125 | anything else in the way: no exchange, no money, a file that can't be written |
 //! | 1 | `map`: a task's program ended with another status than 0; `verify`: the chain differs |
 //! | 2 | the command line is wrong |
-//! | 130 | interrupted by Ctrl-C; the job is cancelled |
+//! | 130 | interrupted by Ctrl-C or SIGTERM; the job is cancelled, or the message says why not |
 //!
 //! A program may exit with 121 to 125 itself: then the line on standard error that `jusha`
 //! writes for those is absent. A status outside 0–255 becomes 255: an exit status that
 //! silently turned into 0 would lie.
+
+use crate::terminal::clean;
 
 /// The program trapped.
 pub const TRAPPED: u8 = 121;
@@ -26,7 +28,7 @@ pub const MACHINE_FAULT: u8 = 123;
 pub const REFUSED: u8 = 124;
 /// Anything else.
 pub const FAILED: u8 = 125;
-/// Ctrl-C.
+/// Ctrl-C or SIGTERM.
 pub const INTERRUPTED: u8 = 130;
 
 /// For `--help`.
@@ -42,6 +44,7 @@ pub fn of_outcome(outcome: &wire::Outcome) -> (u8, Option<String>) {
             Err(_) => (255, Some(format!("the program's exit status is {status}, shown as 255"))),
         },
         wire::Outcome::Trapped { code } => {
+            let code = clean(code);
             (TRAPPED, Some(format!("the program trapped: {code} (exit status {TRAPPED})")))
         }
         wire::Outcome::FuelLimit => (

@@ -14,6 +14,7 @@ mod exit;
 mod local;
 mod logging;
 mod progress;
+mod stop;
 mod summary;
 mod terminal;
 mod world;

@@ -9,6 +9,7 @@ use client::ClientError;
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use wire::{JobState, JobView, TaskState, TaskView};
 
+use crate::terminal::clean;
 use crate::{amount, summary};
 
 /// Shows a job's versions as they come.
@@ -49,6 +50,7 @@ impl Progress {
 
     /// A line that stays.
     pub fn say(&self, text: &str) {
+        let text = &*clean(text);
         match &self.bars {
             // A line that can't be shown is not worth ending a job for.
             Some(bars) => drop(bars.all.println(text)),
@@ -151,13 +153,14 @@ impl Bars {
                 None => self.all.add(ProgressBar::new_spinner()),
             };
             bar.set_style(style("{spinner} {prefix}  {msg}  {elapsed}"));
-            bar.set_prefix(name.to_owned());
+            bar.set_prefix(clean(name).into_owned());
             bar.enable_steady_tick(std::time::Duration::from_millis(120));
             bar
         });
         let machine = task.attempts.last().map_or("", |attempt| attempt.machine_name.as_str());
         let fuel = amount::fuel(task.progress_fuel.max(task.usage.fuel));
-        bar.set_message(format!("{fuel} on {machine}, {} safe", amount::fuel(task.usage.fuel)));
+        let message = format!("{fuel} on {machine}, {} safe", amount::fuel(task.usage.fuel));
+        bar.set_message(clean(&message).into_owned());
     }
 }
 

@@ -1,10 +1,22 @@
 //! What people and programs read: tables, JSON, and nothing else on standard output.
 
+use std::borrow::Cow;
 use std::io::Write;
 
 use serde::Serialize;
 
 use crate::error::{CliError, CliResult};
+
+/// Text from elsewhere (names, reasons) as it may be shown: what moves a cursor, begins a line or
+/// turns the direction of reading could make it look like ours.
+pub fn clean(text: &str) -> Cow<'_, str> {
+    let steers =
+        |c: char| c.is_control() || matches!(c, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    match text.contains(steers) {
+        true => text.chars().map(|c| if steers(c) { '\u{fffd}' } else { c }).collect(),
+        false => text.into(),
+    }
+}
 
 /// Writes to standard output. A reader that went away (`| head`) ends the command in silence.
 pub fn out(bytes: &[u8]) -> CliResult<()> {
@@ -32,8 +44,10 @@ pub fn json<T: Serialize>(value: &T) -> CliResult<()> {
 
 /// Rows under a head, columns aligned; numbers to the right.
 pub fn table(head: &[&str], rows: &[Vec<String>]) -> String {
+    let rows: Vec<Vec<String>> =
+        rows.iter().map(|row| row.iter().map(|cell| clean(cell).into_owned()).collect()).collect();
     let mut widths: Vec<usize> = head.iter().map(|cell| cell.chars().count()).collect();
-    for row in rows {
+    for row in &rows {
         for (width, cell) in widths.iter_mut().zip(row) {
             *width = (*width).max(cell.chars().count());
         }
@@ -66,7 +80,7 @@ pub fn table(head: &[&str], rows: &[Vec<String>]) -> String {
     };
     let head: Vec<String> = head.iter().map(|cell| (*cell).to_owned()).collect();
     let mut text = render(&head);
-    for row in rows {
+    for row in &rows {
         text.push_str(&render(row));
     }
     text
@@ -123,6 +137,15 @@ mod tests {
         assert_eq!(time(1_709_164_799_000), "2024-02-28 23:59:59Z");
         assert_eq!(time(1_709_164_800_000), "2024-02-29 00:00:00Z");
         assert_eq!(time(-1), "1969-12-31 23:59:59Z");
+    }
+
+    #[test]
+    fn what_others_say_moves_no_cursor() {
+        assert_eq!(clean("a machine — Ämter, 機"), "a machine — Ämter, 機");
+        let hostile = "ok\r\n\u{1b}[2Jhint: run this\u{9b}A\u{202e}";
+        assert_eq!(clean(hostile), "ok\u{fffd}\u{fffd}\u{fffd}[2Jhint: run this\u{fffd}A\u{fffd}");
+        let rows = [vec!["\u{1b}[1mant".to_owned()]];
+        assert_eq!(table(&["name"], &rows), "name\n\u{fffd}[1mant\n");
     }
 
     #[test]

@@ -36,7 +36,7 @@ pub struct World {
     pub env: Vec<(String, String)>,
     /// The most memory it may have
     #[arg(long, value_name = "MIB", default_value_t = defaults::MEMORY_MAX_PAGES / 16,
-          value_parser = clap::value_parser!(u32).range(1..=4096))]
+          value_parser = clap::value_parser!(u32).range(1..=4096), allow_negative_numbers = true)]
     pub memory_max: u32,
     /// Stop it at the first safepoint past this much fuel [default: 140737.488355328]
     #[arg(long, value_name = "GFUEL", value_parser = amount::parse_gfuel,

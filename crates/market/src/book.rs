@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use base::{AccountId, OrderId};
 use serde::{Deserialize, Serialize};
 
-use crate::{GroupId, Order, OrderStatus, Side};
+use crate::{GroupId, Order, OrderStatus, Restriction, Side};
 
 /// Where an order stands: (price rank, priority). The best comes first on both sides, because
 /// a bid's rank is its negated price.
@@ -204,7 +204,7 @@ impl Market {
         }
     }
 
-    /// Matches one slot of two open orders, at the price of the one that rested.
+    /// Matches one slot of two open orders, at the price of the match.
     ///
     /// # Panics
     /// When either isn't open.
@@ -226,12 +226,12 @@ impl Market {
         book.last_price_nanocredits_per_tfuel = Some(price_nanocredits_per_tfuel);
     }
 
-    /// Makes an open bid pass over an owner, from now on for as long as the driver's horizon.
+    /// States what holds between an open bid and an owner's asks from now on.
     ///
     /// # Panics
     /// When the order isn't open.
-    pub fn exclude(&mut self, bid: OrderId, owner: AccountId, since_ms: i64) {
-        self.open_mut(bid).excluded.insert(owner, since_ms);
+    pub fn restrict(&mut self, bid: OrderId, owner: AccountId, restriction: Restriction) {
+        self.open_mut(bid).restrictions.insert(owner, restriction);
     }
 
     fn open_mut(&mut self, order: OrderId) -> &mut Order {

@@ -20,4 +20,4 @@ mod order;
 pub use book::{Depth, Level, Market};
 pub use instrument::{Instrument, InstrumentRejection, instrument, instruments};
 pub use matching::{Match, SCAN_LIMIT, Scan};
-pub use order::{GroupId, Order, OrderStatus, Side};
+pub use order::{GroupId, Order, OrderStatus, Restriction, Side};

@@ -36,13 +36,13 @@ impl Scan {
 /// The answer to [`Market::next_match`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Match {
-    /// These two meet, at the resting order's price.
+    /// These two meet.
     Found {
         /// The ask.
         ask: OrderId,
         /// The bid.
         bid: OrderId,
-        /// The resting order's price.
+        /// The resting order's price, or less where the bid caps what it pays this owner.
         price_nanocredits_per_tfuel: i64,
     },
     /// Nothing in the book meets the order: it rests.
@@ -52,15 +52,15 @@ pub enum Match {
 }
 
 impl Market {
-    /// The best resting order that `incoming` meets. Exclusions older than `horizon_ms` are over.
+    /// The best resting order that `incoming` meets at `now_ms`.
     ///
-    /// An owner whom the bid excludes is passed over while any other ask matches, and taken
-    /// when none does: a lease that its seller ended must not go straight back to that seller,
-    /// but in a world of one seller the job must not starve either.
+    /// An owner whom the bid passes over is taken only when no other ask matches: a lease that
+    /// its seller ended must not go straight back to that seller, but in a world of one seller
+    /// the job must not starve either. An owner whom the bid bars is not taken at all.
     ///
     /// Every call starts at the best order, so a match of several slots is examined and counted
     /// once per slot. That keeps the book free of cursors that a replay would have to know.
-    pub fn next_match(&self, incoming: OrderId, horizon_ms: i64, scan: &mut Scan) -> Match {
+    pub fn next_match(&self, incoming: OrderId, now_ms: i64, scan: &mut Scan) -> Match {
         let Some(incoming) = self.orders.get(&incoming).filter(|order| order.is_open()) else {
             return Match::Nothing;
         };
@@ -83,15 +83,13 @@ impl Market {
                 Side::Ask => (incoming, resting),
                 Side::Bid => (resting, incoming),
             };
-            if !self.eligible(ask, bid) {
-                continue;
-            }
+            let Some(cap) = self.terms(ask, bid, now_ms) else { continue };
             let found = Match::Found {
                 ask: ask.order,
                 bid: bid.order,
-                price_nanocredits_per_tfuel: resting.price_nanocredits_per_tfuel,
+                price_nanocredits_per_tfuel: resting.price_nanocredits_per_tfuel.min(cap),
             };
-            if !bid.excludes(ask.owner, horizon_ms) {
+            if now_ms >= bid.restriction(ask.owner).passed_over_until_ms {
                 return found;
             }
             fallback.get_or_insert(found);
@@ -99,7 +97,23 @@ impl Market {
         fallback.unwrap_or(Match::Nothing)
     }
 
-    /// Whether a bid may take an ask, price aside.
+    /// The most that a bid pays for an ask; `None` when it can't take it now.
+    fn terms(&self, ask: &Order, bid: &Order, now_ms: i64) -> Option<i64> {
+        let restriction = bid.restriction(ask.owner);
+        let limit = bid.price_nanocredits_per_tfuel;
+        let cap = restriction.cap(now_ms).map_or(limit, |cap| cap.min(limit));
+        let takes = self.eligible(ask, bid)
+            && now_ms >= restriction.barred_until_ms
+            && ask.price_nanocredits_per_tfuel <= cap;
+        takes.then_some(cap)
+    }
+
+    /// Whether a bid takes an ask at `now_ms`, if nothing better is there.
+    pub fn takes(&self, ask: &Order, bid: &Order, now_ms: i64) -> bool {
+        self.terms(ask, bid, now_ms).is_some()
+    }
+
+    /// Whether a bid may take an ask, price and restrictions aside.
     pub fn eligible(&self, ask: &Order, bid: &Order) -> bool {
         if ask.owner == bid.owner {
             return false;

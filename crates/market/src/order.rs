@@ -59,9 +59,29 @@ pub struct Order {
     /// Of a bid: take only this ask. Once that ask is filled or withdrawn, other asks of the
     /// same group stand in for it, so that a buyer who picked a machine can go on with it.
     pub only_ask: Option<OrderId>,
-    /// Of a bid: owners that are passed over for a while, with the time since when, as long as
-    /// another ask matches.
-    pub excluded: BTreeMap<AccountId, i64>,
+    /// Of a bid: what holds for the asks of single owners.
+    pub restrictions: BTreeMap<AccountId, Restriction>,
+}
+
+/// What holds between a bid and the asks of one owner, each part until a time of its own
+/// (0: not at all).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Restriction {
+    /// Taken only when nobody else's ask matches.
+    pub passed_over_until_ms: i64,
+    /// Not taken, even when nobody else's ask matches.
+    pub barred_until_ms: i64,
+    /// Taken at this price at most: a dearer ask doesn't match.
+    pub price_max_nanocredits_per_tfuel: i64,
+    /// Until when that price holds.
+    pub capped_until_ms: i64,
+}
+
+impl Restriction {
+    /// The price cap, while it holds.
+    pub fn cap(&self, now_ms: i64) -> Option<i64> {
+        (now_ms < self.capped_until_ms).then_some(self.price_max_nanocredits_per_tfuel)
+    }
 }
 
 impl Order {
@@ -89,7 +109,7 @@ impl Order {
             placed_at_ms,
             group: Some(group),
             only_ask: None,
-            excluded: BTreeMap::new(),
+            restrictions: BTreeMap::new(),
         }
     }
 
@@ -122,8 +142,8 @@ impl Order {
         self.status == OrderStatus::Open
     }
 
-    /// Whether this bid passes over `owner`: excluded later than `horizon_ms`.
-    pub fn excludes(&self, owner: AccountId, horizon_ms: i64) -> bool {
-        self.excluded.get(&owner).is_some_and(|since_ms| *since_ms > horizon_ms)
+    /// What holds between this bid and an owner's asks.
+    pub fn restriction(&self, owner: AccountId) -> Restriction {
+        self.restrictions.get(&owner).copied().unwrap_or_default()
     }
 }

@@ -3,20 +3,53 @@
 //! The model is a plain list of orders: it sorts and scans everything for every question.
 
 use base::{AccountId, Digest, OrderId};
-use market::{GroupId, Market, Match, Order, Scan};
+use market::{GroupId, Market, Match, Order, Restriction, Scan};
 use proptest::prelude::*;
 
 const INSTRUMENT: &str = "cpu.2g.any";
-const HORIZON_MS: i64 = 0;
+const NOW_MS: i64 = 10;
 
 #[derive(Debug, Clone)]
 enum Command {
-    Ask { owner: u8, price: i64, quantity: u32 },
-    Bid { owner: u8, price: i64, quantity: u32, named: Option<u8>, excluded: Option<u8> },
-    Cancel { order: u8 },
-    Slots { group: u8, slots: u32 },
-    Release { group: u8 },
-    Exclude { order: u8, owner: u8, since_ms: i64 },
+    Ask {
+        owner: u8,
+        price: i64,
+        quantity: u32,
+    },
+    Bid {
+        owner: u8,
+        price: i64,
+        quantity: u32,
+        named: Option<u8>,
+        restricted: Option<(u8, Restriction)>,
+    },
+    Cancel {
+        order: u8,
+    },
+    Slots {
+        group: u8,
+        slots: u32,
+    },
+    Release {
+        group: u8,
+    },
+    Restrict {
+        order: u8,
+        owner: u8,
+        restriction: Restriction,
+    },
+}
+
+fn restriction() -> impl Strategy<Value = Restriction> {
+    let until_ms = || prop_oneof![2 => Just(0), 1 => Just(NOW_MS), 2 => Just(NOW_MS + 1)];
+    (until_ms(), until_ms(), until_ms(), 1..6i64).prop_map(|(passed, barred, capped, price)| {
+        Restriction {
+            passed_over_until_ms: passed,
+            barred_until_ms: barred,
+            price_max_nanocredits_per_tfuel: price * 100,
+            capped_until_ms: capped,
+        }
+    })
 }
 
 fn command() -> impl Strategy<Value = Command> {
@@ -29,16 +62,17 @@ fn command() -> impl Strategy<Value = Command> {
             price,
             1..5u32,
             proptest::option::weighted(0.2, any::<u8>()),
-            proptest::option::weighted(0.3, 0..4u8),
+            proptest::option::weighted(0.4, (0..4u8, restriction())),
         )
-            .prop_map(|(owner, price, quantity, named, excluded)| Command::Bid {
-                owner, price, quantity, named, excluded
+            .prop_map(|(owner, price, quantity, named, restricted)| Command::Bid {
+                owner, price, quantity, named, restricted
             }),
         2 => any::<u8>().prop_map(|order| Command::Cancel { order }),
         1 => (0..4u8, 0..6u32).prop_map(|(group, slots)| Command::Slots { group, slots }),
         2 => (0..4u8).prop_map(|group| Command::Release { group }),
-        1 => (any::<u8>(), 0..4u8, -1..2i64)
-            .prop_map(|(order, owner, since_ms)| Command::Exclude { order, owner, since_ms }),
+        1 => (any::<u8>(), 0..4u8, restriction()).prop_map(|(order, owner, restriction)| {
+            Command::Restrict { order, owner, restriction }
+        }),
     ]
 }
 
@@ -52,7 +86,14 @@ struct Plain {
     leaves: u32,
     filled: u32,
     named: Option<u128>,
-    excluded: Vec<(u8, i64)>,
+    restricted: Vec<(u8, Restriction)>,
+}
+
+impl Plain {
+    fn restriction(&self, owner: u8) -> Restriction {
+        let found = self.restricted.iter().find(|(restricted, _)| *restricted == owner);
+        found.map(|(_, restriction)| *restriction).unwrap_or_default()
+    }
 }
 
 #[derive(Debug, Default)]
@@ -82,7 +123,13 @@ impl Naive {
                 order.id == named && order.is_ask && order.leaves == 0 && order.owner == ask.owner
             }),
         };
-        ask.price <= bid.price && ask.owner != bid.owner && named_fits
+        let restriction = bid.restriction(ask.owner);
+        ask.price <= bid.price
+            && ask.owner != bid.owner
+            && named_fits
+            && restriction.barred_until_ms <= NOW_MS
+            && (restriction.capped_until_ms <= NOW_MS
+                || ask.price <= restriction.price_max_nanocredits_per_tfuel)
     }
 
     fn partner(&self, incoming: usize) -> Option<usize> {
@@ -97,12 +144,9 @@ impl Naive {
         candidates.sort_by_key(|other| {
             let other_order = &self.orders[*other];
             let (ask, bid) = if order.is_ask { (order, other_order) } else { (other_order, order) };
-            let excluded = bid
-                .excluded
-                .iter()
-                .any(|(owner, since)| *owner == ask.owner && *since > HORIZON_MS);
+            let passed_over = bid.restriction(ask.owner).passed_over_until_ms > NOW_MS;
             let rank = if order.is_ask { -other_order.price } else { other_order.price };
-            (excluded, rank, other_order.id)
+            (passed_over, rank, other_order.id)
         });
         candidates.first().copied()
     }
@@ -143,7 +187,7 @@ impl Fast {
         self.market.place(order);
         loop {
             // A fresh scan per match: the limit has a test of its own.
-            match self.market.next_match(incoming, HORIZON_MS, &mut Scan::default()) {
+            match self.market.next_match(incoming, NOW_MS, &mut Scan::default()) {
                 Match::Found { ask, bid, price_nanocredits_per_tfuel } => {
                     let group = self.market.order(ask).unwrap().group.unwrap();
                     self.market.fill(ask, bid, price_nanocredits_per_tfuel);
@@ -215,19 +259,19 @@ fn run(commands: &[Command]) {
                     leaves: quantity,
                     filled: 0,
                     named: None,
-                    excluded: vec![],
+                    restricted: vec![],
                 });
             }
-            Command::Bid { owner, price, quantity, named, excluded } => {
+            Command::Bid { owner, price, quantity, named, restricted } => {
                 fast.placed = id;
                 let named = named.map(|named| u128::from(named) % id);
                 let account = AccountId(owner.into());
                 let bid = Order::bid(OrderId(id), account, INSTRUMENT, price, quantity, 0);
                 fast.insert(Order {
                     only_ask: named.map(OrderId),
-                    excluded: excluded
+                    restrictions: restricted
                         .iter()
-                        .map(|owner| (AccountId((*owner).into()), 1))
+                        .map(|(owner, restriction)| (AccountId((*owner).into()), *restriction))
                         .collect(),
                     ..bid
                 });
@@ -239,7 +283,7 @@ fn run(commands: &[Command]) {
                     leaves: quantity,
                     filled: 0,
                     named,
-                    excluded: excluded.iter().map(|owner| (*owner, 1)).collect(),
+                    restricted: restricted.into_iter().collect(),
                 });
             }
             Command::Cancel { order } => {
@@ -260,13 +304,13 @@ fn run(commands: &[Command]) {
                 let used = &mut naive.used[group as usize];
                 *used = used.saturating_sub(1);
             }
-            Command::Exclude { order, owner, since_ms } => {
+            Command::Restrict { order, owner, restriction } => {
                 let id = u128::from(order) % id;
                 if fast.market.order(OrderId(id)).is_some_and(Order::is_open) {
-                    fast.market.exclude(OrderId(id), AccountId(owner.into()), since_ms);
-                    let excluded = &mut naive.orders[id as usize - 1].excluded;
-                    excluded.retain(|(excluded, _)| *excluded != owner);
-                    excluded.push((owner, since_ms));
+                    fast.market.restrict(OrderId(id), AccountId(owner.into()), restriction);
+                    let restricted = &mut naive.orders[id as usize - 1].restricted;
+                    restricted.retain(|(restricted, _)| *restricted != owner);
+                    restricted.push((owner, restriction));
                 }
             }
         }
@@ -302,6 +346,34 @@ fn a_command_examines_a_bounded_number_of_orders() {
     }
     let found = market.next_match(OrderId(901), 0, &mut Scan::default());
     assert!(matches!(found, Match::Found { ask: OrderId(900), .. }), "{found:?}");
+}
+
+#[test]
+fn a_bar_is_not_overridden_and_a_cap_lowers_the_price() {
+    let mut market = Market::default();
+    market.set_group_slots(GroupId(1), 10);
+    market.place(Order::ask(OrderId(1), AccountId(1), GroupId(1), INSTRUMENT, 200, 1, 0));
+    market.place(Order::bid(OrderId(2), AccountId(2), INSTRUMENT, 500, 1, 0));
+    let open = Restriction::default();
+    let passed_over = Restriction { passed_over_until_ms: 11, ..open };
+    let capped = Restriction { capped_until_ms: 11, price_max_nanocredits_per_tfuel: 300, ..open };
+    for (restriction, now_ms, incoming, expected) in [
+        (passed_over, 10, 2, Some(200)),
+        (Restriction { barred_until_ms: 11, ..passed_over }, 10, 2, None),
+        (Restriction { barred_until_ms: 11, ..passed_over }, 11, 2, Some(200)),
+        (capped, 10, 1, Some(300)),
+        (capped, 10, 2, Some(200)),
+        (capped, 11, 1, Some(500)),
+        (Restriction { price_max_nanocredits_per_tfuel: 100, ..capped }, 10, 1, None),
+        (Restriction { price_max_nanocredits_per_tfuel: 100, ..capped }, 10, 2, None),
+    ] {
+        market.restrict(OrderId(2), AccountId(1), restriction);
+        let price = match market.next_match(OrderId(incoming), now_ms, &mut Scan::default()) {
+            Match::Found { price_nanocredits_per_tfuel, .. } => Some(price_nanocredits_per_tfuel),
+            _ => None,
+        };
+        assert_eq!(price, expected, "{restriction:?} {now_ms} {incoming}");
+    }
 }
 
 #[test]

@@ -13,13 +13,16 @@ use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep_until};
-use wire::{AttemptProgress, AttemptStart, OfferTerms, SignedReceipt, ToAgent, ToExchange};
+use wire::{
+    AttemptEnd, AttemptProgress, AttemptStart, OfferTerms, SignedReceipt, ToAgent, ToExchange,
+};
 
 use crate::asks::Asks;
 use crate::attempt::{Control, Report, Shared};
 use crate::blobs::Blobs;
 use crate::drive::drive;
 use crate::link::{Introduction, Link, LinkEvent};
+use crate::pause::FaultPause;
 use crate::reconcile::{Ours, reconcile};
 use crate::state::State;
 use crate::{Config, ProviderError, enrol};
@@ -31,8 +34,6 @@ const DRAIN_OFFLINE_MAX: Duration = Duration::from_secs(10);
 /// A fill is told in two messages, the ask's new state and the lease: between them the sum of
 /// both looks wrong, so what to offer is worked out when both must have come.
 const SETTLING: Duration = Duration::from_millis(5);
-/// After this machine's own failure, before it offers its slots again.
-const FAILURE_PAUSE: Duration = Duration::from_secs(60);
 /// After an ask was refused, before the next one; doubled with each refusal in a row. The first
 /// is most often a race with a fill whose lease is still on its way.
 const REFUSAL_PAUSE_FIRST: Duration = Duration::from_millis(20);
@@ -89,7 +90,10 @@ pub(crate) async fn run(config: Config) -> Result<(), ProviderError> {
         heartbeat_at: Instant::now(),
         offer_at: None,
         refusal_pause: REFUSAL_PAUSE_FIRST,
+        fault_pause: FaultPause::new(),
+        paused_until: None,
         drain: None,
+        failure: None,
     };
     loop {
         let action = agent.select().await;
@@ -107,6 +111,11 @@ struct Running {
     fuel: u64,
     /// Sent, or to be sent, until it is answered.
     unacknowledged: Option<SignedReceipt>,
+    /// Its failure was noted: the receipt may be issued more than once.
+    faulted: bool,
+    /// Its lease is to be closed. Until the exchange has heard of that it may be started again,
+    /// so what was last signed stays on disk.
+    given_up: bool,
 }
 
 /// A drain under way.
@@ -128,8 +137,13 @@ struct Agent {
     /// When to work out what to offer.
     offer_at: Option<Instant>,
     refusal_pause: Duration,
+    fault_pause: FaultPause,
+    /// Nothing is offered before.
+    paused_until: Option<Instant>,
     drain_max: Duration,
     drain: Option<Drain>,
+    /// What the agent ends with when the drain is over, if it is not the owner who wants it.
+    failure: Option<ProviderError>,
 }
 
 #[derive(Debug)]
@@ -141,6 +155,7 @@ enum Action {
     Attempt(AttemptId, Report),
     HeartbeatDue,
     OfferDue,
+    PauseOver,
     DrainOverdue,
 }
 
@@ -148,6 +163,7 @@ impl Agent {
     async fn select(&mut self) -> Action {
         let [terminate, interrupt] = &mut self.signals;
         let (offer_at, deadline) = (self.offer_at, self.drain.as_ref().map(|drain| drain.deadline));
+        let paused_until = self.paused_until;
         let now = Instant::now();
         tokio::select! {
             _ = terminate.recv() => Action::Signalled,
@@ -158,6 +174,9 @@ impl Agent {
                 Action::HeartbeatDue
             }
             () = sleep_until(offer_at.unwrap_or(now)), if offer_at.is_some() => Action::OfferDue,
+            () = sleep_until(paused_until.unwrap_or(now)), if paused_until.is_some() => {
+                Action::PauseOver
+            }
             () = sleep_until(deadline.unwrap_or(now)), if deadline.is_some() => {
                 Action::DrainOverdue
             }
@@ -191,7 +210,10 @@ impl Agent {
                 }
             }
             Action::Link(LinkEvent::Dismissed { code, message }) => {
-                return Some(Err(ProviderError::Dismissed { code, message }));
+                return Some(Err(match code.ends_with("_out_of_range") {
+                    true => ProviderError::OfferRefused { code, message },
+                    false => ProviderError::Dismissed { code, message },
+                }));
             }
             Action::LinkEnded => {
                 return Some(Err(ProviderError::Dismissed {
@@ -213,14 +235,22 @@ impl Agent {
                 self.offer_at = None;
                 self.offer();
             }
+            Action::PauseOver => {
+                self.paused_until = None;
+                self.offer();
+            }
             Action::DrainOverdue => {
                 for attempt in self.attempts.keys() {
                     tracing::warn!("attempt {} is given up", attempt.short());
                 }
-                return Some(Ok(()));
+                return Some(self.end());
             }
         }
-        self.drained().then_some(Ok(()))
+        self.drained().then(|| self.end())
+    }
+
+    fn end(&mut self) -> Result<(), ProviderError> {
+        self.failure.take().map_or(Ok(()), Err)
     }
 
     fn welcome(&mut self, listed: &[AttemptStart]) {
@@ -292,6 +322,9 @@ impl Agent {
                 self.answer(attempt, Control::Accepted { sequence });
             }
             ToAgent::ReceiptRejected { attempt, sequence, code, message, fatal } => {
+                if fatal {
+                    self.close_lease_of(attempt, format!("a receipt was refused: {message}"));
+                }
                 self.answer(attempt, Control::Rejected { sequence, code, message, fatal });
             }
             ToAgent::AskState(ask) => {
@@ -303,6 +336,14 @@ impl Agent {
                 if self.drain.is_some() {
                     self.withdraw();
                 }
+            }
+            ToAgent::Refused { code, message }
+                if self.drain.is_none() && self.asks.are_hopeless(&code) =>
+            {
+                self.asks.on_refusal();
+                self.failure = Some(ProviderError::OfferRefused { code, message });
+                // An earlier process may have left leases that still run.
+                self.begin_drain();
             }
             ToAgent::Refused { code, message } => {
                 if code == "exceeds_free_slots" && self.refusal_pause == REFUSAL_PAUSE_FIRST {
@@ -328,21 +369,30 @@ impl Agent {
                 running.fuel = running.fuel.max(receipt.receipt.usage.fuel);
                 let receipt = *receipt;
                 running.unacknowledged = Some(receipt.clone());
+                if let Some(AttemptEnd::Fault { reason }) = &receipt.receipt.ended
+                    && !running.faulted
+                {
+                    running.faulted = true;
+                    tracing::error!("attempt {} failed here: {reason}", attempt.short());
+                    self.pause();
+                }
                 // Dropped when there is no connection, and then sent after the next welcome.
                 self.link.send(ToExchange::Receipt(receipt));
             }
             Report::GivenUp { reason } => {
                 tracing::error!("attempt {} is given up: {reason}", attempt.short());
-                let lease = running.lease;
-                self.link.send(ToExchange::CloseLease { lease, reason });
+                self.close_lease_of(attempt, reason);
                 // Whoever comes next would not fare better.
-                self.withdraw();
-                self.offer_at = Some(Instant::now() + FAILURE_PAUSE);
+                self.pause();
             }
             Report::Over => {
-                self.attempts.remove(&attempt);
-                self.shared.state.forget_receipt(attempt);
+                if let Some(running) = self.attempts.remove(&attempt)
+                    && !running.given_up
+                {
+                    self.shared.state.forget_receipt(attempt);
+                }
                 tracing::info!("attempt {} is over", attempt.short());
+                self.trim_cache();
                 if self.drain.is_some() {
                     self.close_idle_leases();
                 }
@@ -365,7 +415,15 @@ impl Agent {
         let (control, controls) = mpsc::unbounded_channel();
         let (attempt, lease, fuel) = (start.attempt, start.lease, start.usage.fuel);
         let task = tokio::spawn(drive(self.shared.clone(), start, controls)).abort_handle();
-        let running = Running { lease, control, task, fuel, unacknowledged: None };
+        let running = Running {
+            lease,
+            control,
+            task,
+            fuel,
+            unacknowledged: None,
+            faulted: false,
+            given_up: false,
+        };
         self.attempts.insert(attempt, running);
     }
 
@@ -375,7 +433,35 @@ impl Agent {
             tracing::info!("attempt {} stops: {reason}", attempt.short());
             running.task.abort();
             self.shared.state.forget_receipt(attempt);
+            self.trim_cache();
         }
+    }
+
+    /// Ends the lease of an attempt of which nothing more can be said. If the exchange does not
+    /// hear it, it lists the attempt again in its next welcome, and it comes to the same.
+    fn close_lease_of(&mut self, attempt: AttemptId, reason: String) {
+        let Some(running) = self.attempts.get_mut(&attempt) else { return };
+        running.given_up = true;
+        let lease = running.lease;
+        let goes_on = |(id, other): (&AttemptId, &Running)| *id != attempt && other.lease == lease;
+        if self.leases.contains(&lease) && !self.attempts.iter().any(goes_on) {
+            self.link.send(ToExchange::CloseLease { lease, reason });
+        }
+    }
+
+    /// Offers nothing for a while after a failure of this machine.
+    fn pause(&mut self) {
+        let pause = self.fault_pause.failed();
+        let until = Instant::now() + pause;
+        self.paused_until = Some(self.paused_until.map_or(until, |earlier| earlier.max(until)));
+        tracing::warn!("nothing is offered for {} s", pause.as_secs());
+        self.withdraw();
+    }
+
+    /// The cache grows with every attempt.
+    fn trim_cache(&self) {
+        let blobs = self.shared.blobs.clone();
+        tokio::task::spawn_blocking(move || blobs.trim());
     }
 
     /// Passes an answer on to the attempt's task.
@@ -385,8 +471,15 @@ impl Agent {
             Control::Accepted { sequence } | Control::Rejected { sequence, .. } => *sequence,
             Control::Drain => 0,
         };
-        if running.unacknowledged.as_ref().is_some_and(|r| r.receipt.sequence <= answered) {
-            running.unacknowledged = None;
+        let answered = |signed: &mut SignedReceipt| signed.receipt.sequence <= answered;
+        let receipt = running.unacknowledged.take_if(answered).map(|signed| signed.receipt);
+        if let (Control::Accepted { .. }, Some(receipt)) = (&answer, receipt)
+            && matches!(
+                receipt.ended,
+                Some(AttemptEnd::Finished { .. } | AttemptEnd::AllowanceSpent)
+            )
+        {
+            self.fault_pause.succeeded();
         }
         let _ = running.control.send(answer);
     }
@@ -398,9 +491,11 @@ impl Agent {
     }
 
     fn offer(&mut self) {
-        let connected = *self.connected.borrow();
-        if self.drain.is_some() || !connected {
+        if !*self.connected.borrow() {
             return;
+        }
+        if self.drain.is_some() || self.paused_until.is_some() {
+            return self.withdraw();
         }
         for message in self.asks.offer(self.leases.len()) {
             self.link.send(message);

@@ -17,6 +17,8 @@ pub(crate) struct Asks {
     /// Sent, not answered yet: slots by the client's order id.
     unanswered: BTreeMap<String, u32>,
     cancelling: BTreeSet<OrderId>,
+    /// Whether the exchange ever took an ask of this process: then its terms are in order.
+    proven: bool,
     /// Makes client order ids unique across restarts.
     prefix: String,
     counter: u64,
@@ -30,6 +32,7 @@ impl Asks {
             open: BTreeMap::new(),
             unanswered: BTreeMap::new(),
             cancelling: BTreeSet::new(),
+            proven: false,
             prefix,
             counter: 0,
         }
@@ -39,6 +42,7 @@ impl Asks {
     pub(crate) fn reset(&mut self, asks: Vec<AskState>) {
         self.unanswered.clear();
         self.cancelling.clear();
+        self.proven |= asks.iter().any(|ask| ask.client_order_id.starts_with(&self.prefix));
         self.open = asks
             .into_iter()
             .filter(|ask| ask.leaves_quantity > 0)
@@ -47,7 +51,7 @@ impl Asks {
     }
 
     pub(crate) fn on_state(&mut self, ask: AskState) {
-        self.unanswered.remove(&ask.client_order_id);
+        self.proven |= self.unanswered.remove(&ask.client_order_id).is_some();
         if ask.leaves_quantity == 0 {
             self.cancelling.remove(&ask.order);
             self.open.remove(&ask.order);
@@ -56,10 +60,28 @@ impl Asks {
         }
     }
 
-    /// The exchange refused something. It does not say what, so every unanswered ask is taken
-    /// for refused; one that was not shows up as an [`AskState`].
+    /// The exchange refused something. It does not say what, so every unanswered ask and every
+    /// cancellation is taken for refused; an ask that was not shows up as an [`AskState`], and
+    /// cancelling twice does no harm.
     pub(crate) fn on_refusal(&mut self) {
         self.unanswered.clear();
+        self.cancelling.clear();
+    }
+
+    /// Whether a refusal, which [`Asks::on_refusal`] has not heard of yet, means that this
+    /// machine's terms are wrong: it is the answer to the first ask, and not of a kind that
+    /// passes. Trying again would be refused for ever.
+    pub(crate) fn are_hopeless(&self, code: &str) -> bool {
+        const PASSING: [&str; 6] = [
+            "exceeds_free_slots",
+            "internal",
+            // Of an order or a lease, which are not what a first ask is about.
+            "not_found",
+            "shutting_down",
+            "storage_failed",
+            "storage_full",
+        ];
+        !self.proven && !self.unanswered.is_empty() && !PASSING.contains(&code)
     }
 
     /// What to send so that exactly the free slots are offered.
@@ -166,6 +188,36 @@ mod tests {
         asks.on_state(state(2, "a-2", 0, 100));
         asks.on_state(state(3, "b-1", 2, 100));
         assert_eq!(short(&asks.offer(0)), "");
+    }
+
+    #[test]
+    fn a_refused_cancellation_is_tried_again() {
+        let mut asks = Asks::new(2, 100, "b".to_owned());
+        asks.reset(vec![state(1, "a-1", 1, 90)]);
+        assert_eq!(short(&asks.offer(0)), "-1 +2");
+        asks.on_state(state(2, "b-1", 2, 100));
+        asks.on_refusal();
+        assert_eq!(short(&asks.offer(0)), "-1");
+        assert_eq!(short(&asks.withdraw()), "-2");
+        asks.on_refusal();
+        assert_eq!(short(&asks.withdraw()), "-1 -2");
+    }
+
+    #[test]
+    fn terms_that_are_refused_at_first_are_hopeless() {
+        let mut asks = Asks::new(2, 101, "b".to_owned());
+        assert!(!asks.are_hopeless("price_off_tick"), "it is about something else");
+        asks.offer(0);
+        assert!(asks.are_hopeless("price_off_tick"));
+        assert!(asks.are_hopeless("slot_too_small"));
+        assert!(!asks.are_hopeless("storage_full"));
+        assert!(!asks.are_hopeless("exceeds_free_slots"));
+        asks.on_refusal();
+        asks.offer(0);
+        asks.on_state(state(1, "b-2", 2, 101));
+        asks.on_state(state(1, "b-2", 0, 101));
+        asks.offer(0);
+        assert!(!asks.are_hopeless("price_off_tick"), "it was taken before");
     }
 
     #[test]

@@ -30,7 +30,7 @@ pub(crate) enum Report {
     Progress { fuel: u64 },
     /// To be sent until it is answered.
     Receipt(Box<SignedReceipt>),
-    /// This machine can't go on with it, whatever the exchange thinks.
+    /// This machine can't go on with it, nor say so in a receipt: the lease is to be closed.
     GivenUp { reason: String },
     /// Nothing more follows.
     Over,

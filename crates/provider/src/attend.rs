@@ -16,6 +16,7 @@ use crate::attempt::{Control, Report, Shared};
 use crate::drive::{Accepted, Drive, Final, chain, issue};
 use crate::receipts::{Claim, Receipts};
 use crate::upload;
+use crate::watchdog::{TICK, Watchdog};
 use crate::worker::WorkerHandle;
 
 /// A checkpoint at the exchange and its receipt, or why not.
@@ -40,6 +41,8 @@ enum Action {
     Uploaded(Box<Saved>),
     /// The exchange came or went: whether a capture is due has to be seen anew.
     ConnectionChanged,
+    /// Time to see whether the worker still says anything.
+    Tick,
     /// The agent is gone.
     Orphaned,
 }
@@ -50,6 +53,8 @@ pub(crate) struct Attendance<'a> {
     worker: &'a mut WorkerHandle,
     connected: watch::Receiver<bool>,
     saving: Saving,
+    watchdog: Watchdog,
+    tick_at: Instant,
     /// At most one at a time.
     uploads: JoinSet<Saved>,
 }
@@ -61,6 +66,8 @@ impl<'a> Attendance<'a> {
             drive,
             worker,
             saving: Saving::No { captured_at: Instant::now() },
+            watchdog: Watchdog::default(),
+            tick_at: Instant::now() + TICK,
             uploads: JoinSet::new(),
         }
     }
@@ -103,13 +110,17 @@ impl<'a> Attendance<'a> {
                 saved.unwrap_or_else(|_| Err("the upload broke down".to_owned())),
             )),
             Ok(()) = self.connected.changed() => Action::ConnectionChanged,
+            () = sleep_until(self.tick_at) => Action::Tick,
         }
     }
 
     /// How the run ended, if this was it.
     fn apply(&mut self, action: Action) -> Option<Final> {
         match action {
-            Action::Worker(event) => return self.hear(event),
+            Action::Worker(event) => {
+                self.watchdog.heard();
+                return self.hear(event);
+            }
             Action::Control(control) => return self.obey(control),
             Action::CaptureDue => {
                 self.saving = Saving::Capturing { asked_at: Instant::now() };
@@ -118,6 +129,12 @@ impl<'a> Attendance<'a> {
             Action::Uploaded(saved) => self.note_saved(*saved),
             // What an upload cost while the exchange went away says nothing about the next one.
             Action::ConnectionChanged => self.drive.cadence.forget_cost(),
+            Action::Tick => {
+                self.tick_at = Instant::now() + TICK;
+                // The worker dies with its handle.
+                let reason = self.watchdog.tick()?;
+                return Some(Final::Nothing(AttemptEnd::Fault { reason }));
+            }
             Action::Orphaned => return Some(Final::NeverRan),
         }
         None

@@ -67,13 +67,18 @@ impl BlobError {
 
 impl Blobs {
     pub(crate) fn new(url: &str, token: &str, cache: PathBuf) -> Self {
-        trim(&cache);
+        trim(&cache, CACHE_BYTES_MAX);
         let http = reqwest::Client::builder()
             .connect_timeout(Duration::from_secs(10))
             .read_timeout(STALL_MAX)
             .build()
             .unwrap_or_default();
         Blobs { http, url: url.to_owned(), token: token.to_owned(), cache }
+    }
+
+    /// Keeps the cache within its limit. Blocks on the disk.
+    pub(crate) fn trim(&self) {
+        trim(&self.cache, CACHE_BYTES_MAX);
     }
 
     /// A blob that may be wanted again: looked for in the cache first, kept there afterwards.
@@ -191,7 +196,7 @@ fn cached(path: &Path, digest: Digest) -> Option<Vec<u8>> {
 }
 
 /// Removes what was used longest ago until the cache fits.
-fn trim(cache: &Path) {
+fn trim(cache: &Path, bytes_max: u64) {
     let files = || -> io::Result<Vec<(SystemTime, u64, PathBuf)>> {
         fs::read_dir(cache)?
             .map(|entry| {
@@ -205,7 +210,7 @@ fn trim(cache: &Path) {
     files.sort();
     let mut total: u64 = files.iter().map(|(_, bytes, _)| bytes).sum();
     for (_, bytes, path) in files {
-        if total <= CACHE_BYTES_MAX {
+        if total <= bytes_max {
             break;
         }
         if fs::remove_file(path).is_ok() {
@@ -228,5 +233,21 @@ mod tests {
         fs::write(&path, b"dust").unwrap();
         assert_eq!(cached(&path, digest), None);
         assert!(!path.exists());
+    }
+
+    #[test]
+    fn trimming_keeps_what_was_used_last() {
+        let dir = tempfile::tempdir().unwrap();
+        for age in 0..4 {
+            let path = dir.path().join(age.to_string());
+            fs::write(&path, [0; 100]).unwrap();
+            let used = SystemTime::now() - Duration::from_secs(age);
+            File::options().write(true).open(&path).unwrap().set_modified(used).unwrap();
+        }
+        trim(dir.path(), 400);
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 4);
+        trim(dir.path(), 250);
+        let left = ["0", "1", "2", "3"].map(|name| dir.path().join(name).exists());
+        assert_eq!(left, [true, true, false, false]);
     }
 }

@@ -5,6 +5,7 @@
 //! until the last receipt is answered. Everything that can be mended by waiting is waited for:
 //! the attempt's end is decided by the exchange (it drops attempts that lapse), not here.
 
+use std::io;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -12,7 +13,7 @@ use base::{Digest, Usage};
 use runtime::checkpoint::Checkpoint;
 use runtime::protocol::{End, Start};
 use tokio::sync::mpsc::UnboundedReceiver;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 use wire::{AttemptEnd, AttemptStart, SignedReceipt};
 
 use crate::attempt::{Control, Report, Shared};
@@ -22,6 +23,7 @@ use crate::cadence::Cadence;
 use crate::fetch::{PrepareError, Prepared, prepare};
 use crate::receipts::{Claim, Receipts};
 use crate::upload;
+use crate::watchdog;
 use crate::worker::WorkerHandle;
 
 /// Between two tries of what failed for a reason that may pass.
@@ -104,7 +106,12 @@ impl Drive {
                     Verdict::Over => return,
                 }
             }
-            Err(error) => tracing::warn!("{}: {error}", self.name()),
+            // What was signed before can't be told any more, so whatever is signed now might be
+            // something else under the same number.
+            Err(error) => {
+                self.report(Report::GivenUp { reason: chain(&error) });
+                return;
+            }
         }
         let end = self.work().await;
         self.settle(end).await;
@@ -139,7 +146,18 @@ impl Drive {
             stop_at_fuel: Some(self.start.fuel_allowance),
             artefacts: Some(self.shared.state.artefacts()),
         };
-        let mut worker = match WorkerHandle::start(&self.shared.worker, start).await {
+        let program = self.shared.worker.clone();
+        let started = tokio::select! {
+            started = timeout(watchdog::START_MAX, WorkerHandle::start(&program, start)) => started,
+            end = self.drained_or_orphaned() => return end,
+        };
+        let started = started.unwrap_or_else(|_| {
+            Err(io::Error::other(format!(
+                "it took no task for {} s",
+                watchdog::START_MAX.as_secs()
+            )))
+        });
+        let mut worker = match started {
             Ok(worker) => worker,
             Err(error) => {
                 return Final::Nothing(AttemptEnd::Fault {

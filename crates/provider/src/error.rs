@@ -56,6 +56,14 @@ pub enum ProviderError {
         /// In words.
         message: String,
     },
+    /// The exchange does not take what this machine offers.
+    #[error("the exchange refused this machine's offer: {message} ({code})")]
+    OfferRefused {
+        /// A stable code.
+        code: String,
+        /// In words.
+        message: String,
+    },
     /// Another agent uses the directory.
     #[error("{} is in use by another agent", data.display())]
     InUse {
@@ -121,6 +129,9 @@ impl ProviderError {
             }
             ProviderError::Dismissed { .. } => {
                 "if it was retired on purpose, enrol anew with a new --data DIR".to_owned()
+            }
+            ProviderError::OfferRefused { .. } => {
+                "change --price, --slots or --memory accordingly".to_owned()
             }
             ProviderError::InUse { .. } => {
                 "stop the other `jusha provide`, or use --data DIR".to_owned()

@@ -9,8 +9,9 @@
 //! synchronous `apply` handles it. It owns the asks (`asks`) and the list of attempts, and
 //! reconciles both with what the exchange says after every (re)connection (`reconcile`).
 //! `link` keeps the WebSocket. Each attempt is a task of its own (`drive`) that fetches
-//! (`fetch`), looks after a worker (`attend`), uploads checkpoints (`upload`) at a pace set by
-//! `cadence` and issues receipts (`receipts`). `state` is everything on disk.
+//! (`fetch`), looks after a worker (`attend`, `watchdog`), uploads checkpoints (`upload`) at a
+//! pace set by `cadence` and issues receipts (`receipts`). A machine that fails pauses (`pause`).
+//! `state` is everything on disk.
 //!
 //! Invariant: a receipt is on disk before it is signed, and its blobs are at the exchange
 //! before it is sent. So after any crash the agent can say the same thing again, and never
@@ -28,10 +29,12 @@ mod enrol;
 mod error;
 mod fetch;
 mod link;
+mod pause;
 mod receipts;
 mod reconcile;
 mod state;
 mod upload;
+mod watchdog;
 mod worker;
 
 use std::path::PathBuf;

@@ -19,10 +19,10 @@ use wire::{AskState, AttemptStart, OfferTerms, ToAgent, ToExchange};
 
 /// For connecting, and for each step of the introduction.
 const STEP_MAX: Duration = Duration::from_secs(10);
-/// First wait after a loss; doubled up to the last. An exchange that restarts is back soon,
-/// one that is gone is not to be hammered by all its machines.
+/// First wait after a loss; doubled up to the last. An exchange that restarts is back soon, and
+/// leases lapse within seconds: who waits longer than that loses them.
 const BACKOFF_FIRST: Duration = Duration::from_millis(50);
-const BACKOFF_LAST: Duration = Duration::from_secs(10);
+const BACKOFF_LAST: Duration = Duration::from_secs(2);
 /// Heartbeats without any answer (a pong counts) before the connection is taken for dead.
 const SILENT_HEARTBEATS_MAX: u32 = 4;
 /// … but never sooner than this.

@@ -119,5 +119,9 @@ mod tests {
         // Crash; the exchange has both.
         let mut receipts = open(2);
         assert_eq!(receipts.earlier().unwrap(), None);
+        // What was said last can't be read: it is not for anybody to guess.
+        let path = dir.path().join("attempts").join(format!("{}.json", AttemptId(1)));
+        std::fs::write(path, "{\"sequence\":").unwrap();
+        assert!(matches!(open(2).earlier(), Err(ProviderError::DamagedState { .. })));
     }
 }

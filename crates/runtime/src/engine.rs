@@ -92,9 +92,10 @@ impl Compiler {
             check_memory(&module, max_pages)?;
             return Ok(module);
         }
-        let admitted = transform::admit(bytes)?;
+        let admitted = transform::admit(bytes).map_err(|refusal| refusal.explained(bytes))?;
         admitted.check_memory(max_pages)?;
-        let transformed = transform::transform(&admitted, build.exact)?;
+        let transformed = transform::transform(&admitted, build.exact)
+            .map_err(|refusal| refusal.explained(bytes))?;
         // Limits of the engine that only the transform made the module pass are the module's.
         if let Err(error) = Module::validate(engine, &transformed) {
             return Err(Refusal::Unsupported {

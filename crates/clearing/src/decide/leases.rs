@@ -27,6 +27,26 @@ impl Desk<'_> {
         Ok(())
     }
 
+    pub(super) fn fault_lease_by_rule(
+        &mut self,
+        machine: MachineId,
+        lease: LeaseId,
+        reason: &str,
+    ) -> Result<(), Rejection> {
+        let ending = self
+            .state
+            .leases
+            .get(&lease)
+            .filter(|found| found.machine == machine)
+            .ok_or_else(|| not_found("lease", lease))?;
+        if ending.is_open() {
+            let reason = self.cut_text(reason);
+            let job = self.fault_lease(lease, reason);
+            self.sync_job(job);
+        }
+        Ok(())
+    }
+
     pub(super) fn lapse_machine(&mut self, machine: MachineId) -> Result<(), Rejection> {
         if !self.state.machines.contains_key(&machine) {
             return Err(not_found("machine", machine));
@@ -49,7 +69,8 @@ impl Desk<'_> {
             };
             self.push(Event::AttemptEnded { attempt, outcome, at_ms });
         }
-        self.push(Event::LeaseClosed { lease, end, at_ms });
+        self.push(Event::LeaseClosed { lease, end: end.clone(), at_ms });
+        self.restrict_after(lease, &end);
         job
     }
 
@@ -71,7 +92,7 @@ impl Desk<'_> {
             self.close_lease(lease, LeaseEnd::Term);
             return;
         }
-        let Some(fuel) = self.state.next_allowance(idle) else {
+        let Some(fuel) = self.state.next_allowance(idle, task) else {
             self.close_lease(lease, LeaseEnd::EscrowSpent);
             return;
         };
@@ -87,6 +108,34 @@ impl Desk<'_> {
             at_ms: self.now_ms(),
         };
         self.push(event);
+    }
+
+    /// Ends leases that no receipt ends: past their term, or standing still. Their tasks go on
+    /// from the last accepted checkpoints.
+    pub(super) fn end_overdue(&mut self) {
+        let (now_ms, rules) = (self.now_ms(), &self.state.rules);
+        let is_past = |since_ms: i64, limit_ms: i64| now_ms.saturating_sub(since_ms) >= limit_ms;
+        let mut over_term = Vec::new();
+        let mut stalled = Vec::new();
+        let machines = self.state.machines.values();
+        for lease in machines.flat_map(|machine| &machine.open_leases) {
+            let found = &self.state.leases[lease];
+            let attempt = found.live.map(|attempt| &self.state.attempts[&attempt]);
+            if is_past(found.opened_at_ms, rules.max_term_ms.saturating_add(rules.term_grace_ms)) {
+                over_term.push(*lease);
+            } else if attempt.is_some_and(|live| is_past(live.progress_at_ms, rules.stall_ms)) {
+                stalled.push(*lease);
+            }
+        }
+        let reason = format!("no progress for {} s", rules.stall_ms / 1_000);
+        let mut jobs = Vec::new();
+        for lease in over_term {
+            jobs.push(self.close_lease(lease, LeaseEnd::Term));
+        }
+        for lease in stalled {
+            jobs.push(self.fault_lease(lease, reason.clone()));
+        }
+        self.sync_jobs(&jobs);
     }
 
     pub(super) fn is_over_term(&self, lease: LeaseId) -> bool {

@@ -106,8 +106,7 @@ impl Desk<'_> {
     }
 
     fn next_match(&mut self, incoming: OrderId) -> Option<(OrderId, OrderId, i64)> {
-        let horizon_ms = self.now_ms().saturating_sub(self.state.rules.exclusion_ms);
-        match self.state.market.next_match(incoming, horizon_ms, &mut self.scan) {
+        match self.state.market.next_match(incoming, self.context.now_ms, &mut self.scan) {
             Match::Found { ask, bid, price_nanocredits_per_tfuel } => {
                 Some((ask, bid, price_nanocredits_per_tfuel))
             }
@@ -224,7 +223,9 @@ impl Desk<'_> {
                 .collect();
             // Half of the scan goes to the best bids. The other half begins elsewhere at every
             // tick, so that bids that can't match what crosses them don't hide the rest.
-            let turn = (self.context.sequence as usize) % jobs.len().max(1);
+            // By time: a tick that finds nothing leaves no entry, and the next one has its number.
+            let turn = self.now_ms().unsigned_abs() % (jobs.len().max(1) as u64);
+            let turn = turn as usize;
             let (before, after) = jobs.split_at(turn);
             for (half, job) in jobs
                 .iter()

@@ -1,6 +1,6 @@
 //! Receipts: a machine's cumulative word about an attempt, bounded by what was possible.
 
-use base::{AttemptId, Digest, LeaseId, MachineId, TASK_FUEL_MAX, Usage};
+use base::{AttemptId, Digest, LeaseId, MachineId, Usage};
 
 use super::Desk;
 use crate::command::{AttemptEnd, Command};
@@ -8,10 +8,6 @@ use crate::event::{AttemptOutcome, Event, LeaseEnd};
 use crate::records::Attempt;
 use crate::rejection::Rejection;
 
-/// A WebAssembly memory has at most so many 64 KiB pages.
-const PAGES_MAX: u64 = 65_536;
-/// And so many bytes.
-const MEMORY_BYTES_MAX: u64 = 4 << 30;
 /// Every figure must fit the signed columns of a database.
 const FIGURE_MAX: u64 = i64::MAX as u64;
 
@@ -57,8 +53,11 @@ impl Desk<'_> {
             _ => Some(*usage),
         };
         if let Some(usage) = claimed {
-            self.check_usage(known, usage)?;
+            let Some(credited) = usage.since(last) else {
+                return Err(Rejection::UsageDecreased { attempt });
+            };
             let finished = matches!(ended, Some(AttemptEnd::Finished { .. }));
+            self.check_usage(known, usage, credited, finished)?;
             if !finished && checkpoint.is_none() && usage != last {
                 return Err(Rejection::CheckpointMissing { attempt });
             }
@@ -132,47 +131,63 @@ impl Desk<'_> {
         Ok(known)
     }
 
-    /// A machine's word is never the last: no more than a slot could have done in the time.
-    fn check_usage(&self, attempt: &Attempt, usage: Usage) -> Result<(), Rejection> {
+    /// A machine's word is never the last: no more than this task can use by its figures, and
+    /// than a slot could have done in the time.
+    fn check_usage(
+        &self,
+        attempt: &Attempt,
+        usage: Usage,
+        credited: Usage,
+        finished: bool,
+    ) -> Result<(), Rejection> {
         let (rules, id) = (&self.state.rules, attempt.attempt);
-        let bounded = |figure, claimed, max| {
-            if claimed > max {
-                Err(Rejection::UsageImplausible { attempt: id, figure, claimed, max })
-            } else {
-                Ok(())
-            }
-        };
-        let Some(credited) = usage.since(attempt.usage) else {
-            return Err(Rejection::UsageDecreased { attempt: id });
-        };
+        let figures = &self.state.tasks[&attempt.task].figures;
         let elapsed_ms = self.now_ms().saturating_sub(attempt.started_at_ms).max(0);
-        let granted_ms = elapsed_ms.saturating_add(rules.elapsed_slack_ms);
-        let max = rules.max_fuel_per_ms.saturating_mul(granted_ms.unsigned_abs());
-        let fuel = usage.fuel - attempt.start.fuel;
-        if fuel > max {
-            return Err(Rejection::UsageExceedsTime { attempt: id, fuel, elapsed_ms, max });
-        }
-        bounded("fuel", usage.fuel, 2 * TASK_FUEL_MAX)?;
-        let pages = credited.fuel.saturating_mul(PAGES_MAX);
-        bounded("memory_page_fuel", credited.memory_page_fuel, pages)?;
-        let segments = usage.fuel / rules.segment_fuel_min.max(1) + 1;
-        bounded("state_bytes", usage.state_bytes, segments.saturating_mul(MEMORY_BYTES_MAX))?;
-        bounded("traffic_bytes", usage.traffic_bytes, rules.traffic_bytes_max)?;
-        // The lease's sums are stored and shown, too.
-        let lease = self.state.leases[&attempt.lease].usage;
-        let sum = lease.plus(credited).unwrap_or(Usage {
-            fuel: u64::MAX,
-            memory_page_fuel: u64::MAX,
-            state_bytes: u64::MAX,
-            traffic_bytes: u64::MAX,
-        });
-        for (figure, claimed) in [
-            ("fuel", sum.fuel),
-            ("memory_page_fuel", sum.memory_page_fuel.max(usage.memory_page_fuel)),
-            ("state_bytes", sum.state_bytes.max(usage.state_bytes)),
-            ("traffic_bytes", sum.traffic_bytes.max(usage.traffic_bytes)),
+        let granted_ms = elapsed_ms.saturating_add(rules.elapsed_slack_ms).unsigned_abs();
+        for (figure, claimed, rate) in [
+            ("fuel", usage.fuel - attempt.start.fuel, rules.max_fuel_per_ms),
+            (
+                "state_bytes",
+                usage.state_bytes - attempt.start.state_bytes,
+                rules.max_state_bytes_per_ms,
+            ),
         ] {
-            bounded(figure, claimed, FIGURE_MAX)?;
+            let max = rate.saturating_mul(granted_ms);
+            if claimed > max {
+                let attempt = id;
+                return Err(Rejection::UsageExceedsTime {
+                    attempt,
+                    figure,
+                    claimed,
+                    elapsed_ms,
+                    max,
+                });
+            }
+        }
+        // The lease's sums are stored and shown, too.
+        let sum = self.state.leases[&attempt.lease].usage.plus(credited);
+        let sums_max = sum.map_or(u64::MAX, |sum| {
+            sum.fuel.max(sum.memory_page_fuel).max(sum.state_bytes).max(sum.traffic_bytes)
+        });
+        let fuel_most = figures.fuel_most(attempt.fuel_allowance, rules.overshoot_fuel);
+        for (figure, claimed, max) in [
+            ("fuel", usage.fuel, fuel_most),
+            (
+                "memory_page_fuel",
+                credited.memory_page_fuel,
+                figures.memory_page_fuel_most(credited.fuel),
+            ),
+            (
+                "state_bytes",
+                credited.state_bytes,
+                figures.state_bytes_most(attempt.usage.fuel, usage.fuel),
+            ),
+            ("traffic_bytes", usage.traffic_bytes, figures.traffic_most(finished)),
+            ("in one of the lease's sums", sums_max, FIGURE_MAX),
+        ] {
+            if claimed > max {
+                return Err(Rejection::UsageImplausible { attempt: id, figure, claimed, max });
+            }
         }
         Ok(())
     }
@@ -185,7 +200,7 @@ impl Desk<'_> {
             return Err(Rejection::Equivocation { attempt, receipt_sequence });
         }
         let reason = format!("two different receipts under sequence {receipt_sequence}");
-        let job = self.close_lease(lease, LeaseEnd::Fault { reason });
+        let job = self.fault_lease(lease, reason);
         self.sync_job(job);
         Ok(())
     }
@@ -209,16 +224,11 @@ impl Desk<'_> {
             // The lease is idle now: it goes on if escrow covers more.
             AttemptEnd::AllowanceSpent => {}
             AttemptEnd::Refused { reason } if self.state.tasks[&task].usage == Usage::ZERO => {
-                self.push(Event::TaskRefused { task, reason });
+                self.refused(lease, task, reason);
             }
             // What ran elsewhere can't be inadmissible: such a refusal is the machine's fault.
             AttemptEnd::Fault { reason } | AttemptEnd::Refused { reason } => {
-                let faults = self.state.tasks[&task].faults;
-                if faults >= self.state.rules.faults_max {
-                    let reason = format!("{faults} machine faults in a row, the last: {reason}");
-                    self.push(Event::TaskRefused { task, reason });
-                }
-                self.close_lease(lease, LeaseEnd::Fault { reason });
+                self.fault_lease(lease, reason);
             }
         }
     }

@@ -1,6 +1,6 @@
 //! Jobs from the buyer's side: submit, top up, cancel.
 
-use base::{AccountId, Digest, JobId, OrderId, TaskId, TransferId};
+use base::{AccountId, JobId, OrderId, TASK_FUEL_MAX, TaskId, TransferId, Usage};
 use ledger::{AccountKey, Posted, Transfer, TransferRejection};
 use market::{Instrument, Side};
 
@@ -8,8 +8,12 @@ use super::{Desk, not_found};
 use crate::command::Command;
 use crate::escrow::WorstCase;
 use crate::event::{Event, LeaseEnd, TransferReason};
+use crate::figures::TaskFigures;
 use crate::records::{Job, JobPhase};
 use crate::rejection::Rejection;
+
+/// A WebAssembly memory has at most so many 64 KiB pages.
+const PAGES_MAX: u64 = 65_536;
 
 impl Desk<'_> {
     pub(super) fn submit_job(&mut self, command: &Command) -> Result<(), Rejection> {
@@ -40,7 +44,7 @@ impl Desk<'_> {
                 && submitted.slots == slots
                 && submitted.submitted_budget_nanocredits == budget
                 && submitted.ask == *ask
-                && self.specs(submitted).eq(tasks.iter().copied());
+                && self.specs(submitted).eq(tasks.iter().map(|task| task.spec));
             return if same { Ok(()) } else { Err(Rejection::JobConflict { job }) };
         }
         self.check_text("the job's name", name)?;
@@ -56,7 +60,14 @@ impl Desk<'_> {
             return Err(Rejection::JobSlotsOutOfRange { slots, max: rules.job_slots_max });
         }
         self.check_amount(budget)?;
-        let needed_nanocredits = WorstCase::new(rules, instrument, price).least();
+        for (index, task) in tasks.iter().enumerate() {
+            self.check_figures(index, &task.figures)?;
+        }
+        let needed_nanocredits = tasks
+            .iter()
+            .map(|task| WorstCase::new(rules, &task.figures, Usage::ZERO, price).least())
+            .max()
+            .unwrap_or(0);
         if budget < needed_nanocredits {
             return Err(Rejection::BudgetTooSmall {
                 budget_nanocredits: budget,
@@ -77,7 +88,7 @@ impl Desk<'_> {
             tasks: tasks
                 .iter()
                 .enumerate()
-                .map(|(index, spec)| (task_id(job, index), *spec))
+                .map(|(index, task)| (task_id(job, index), *task))
                 .collect(),
             max_price_nanocredits_per_tfuel: price,
             slots,
@@ -91,7 +102,24 @@ impl Desk<'_> {
         Ok(())
     }
 
-    fn specs<'a>(&'a self, job: &'a Job) -> impl Iterator<Item = Digest> + 'a {
+    /// The edge has checked these, too; but money is counted by them.
+    fn check_figures(&self, index: usize, figures: &TaskFigures) -> Result<(), Rejection> {
+        let rules = &self.state.rules;
+        let traffic_bytes = figures.traffic_most(true);
+        for (figure, given, min, max) in [
+            ("fuel_max", figures.fuel_max, 1, TASK_FUEL_MAX),
+            ("segment_fuel", figures.segment_fuel, rules.segment_fuel_min, TASK_FUEL_MAX),
+            ("memory_max_pages", figures.memory_max_pages.into(), 1, PAGES_MAX),
+            ("inbound_bytes + output_max_bytes", traffic_bytes, 0, rules.traffic_bytes_max),
+        ] {
+            if !(min..=max).contains(&given) {
+                return Err(Rejection::TaskFigureOutOfRange { index, figure, given, min, max });
+            }
+        }
+        Ok(())
+    }
+
+    fn specs<'a>(&'a self, job: &'a Job) -> impl Iterator<Item = base::Digest> + 'a {
         job.tasks.iter().map(|task| self.state.tasks[task].spec)
     }
 
@@ -149,7 +177,8 @@ impl Desk<'_> {
         transfer: TransferId,
         amount_nanocredits: i64,
     ) -> Result<(), Rejection> {
-        let is_over = self.own_job(account, job)?.is_over();
+        let own = self.own_job(account, job)?;
+        let (is_over, budget) = (own.is_over(), own.budget_nanocredits);
         self.check_amount(amount_nanocredits)?;
         // Scoped per account: nobody can use up or probe another's ids.
         let scoped =
@@ -164,6 +193,9 @@ impl Desk<'_> {
             _ if is_over => return Err(Rejection::JobOver { job }),
             posted => posted?,
         };
+        if budget.checked_add(amount_nanocredits).is_none() {
+            return Err(Rejection::AmountOutOfRange { amount_nanocredits, max: i64::MAX - budget });
+        }
         let reason = TransferReason::Hold;
         self.push(Event::Transferred { transfer: scoped, from, to, amount_nanocredits, reason });
         self.push(Event::JobToppedUp { job, amount_nanocredits });

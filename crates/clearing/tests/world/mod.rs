@@ -5,7 +5,10 @@
 pub mod invariants;
 
 use base::{AccountId, AttemptId, Digest, JobId, LeaseId, MachineId, OrderId, TransferId, Usage};
-use clearing::{AttemptEnd, AttemptToRun, Command, Context, Event, Rejection, State, apply};
+use clearing::{
+    AttemptEnd, AttemptToRun, Command, Context, Event, NewTask, Rejection, State, TaskFigures,
+    apply,
+};
 
 /// The default price of tests.
 pub const PRICE: i64 = 300_000;
@@ -17,6 +20,22 @@ pub const BUDGET: i64 = 100_000_000;
 pub const BUYER: AccountId = AccountId(1);
 /// What the buyer begins with: 10 credits.
 pub const DEPOSIT: i64 = 10_000_000_000;
+
+/// What a task of tests can use.
+pub const FIGURES: TaskFigures = TaskFigures {
+    inbound_bytes: 1 << 20,
+    output_max_bytes: 32 << 20,
+    memory_max_pages: 512,
+    segment_fuel: 1 << 28,
+    fuel_max: base::TASK_FUEL_MAX,
+};
+
+/// The most that changes at a boundary of such a task.
+pub const STATE_MAX: u64 = (32 << 20) + (32 << 20) + (16 << 20);
+
+pub fn task(name: &[u8]) -> NewTask {
+    NewTask { spec: Digest::of(name), figures: FIGURES }
+}
 
 pub struct World {
     pub state: State,
@@ -131,7 +150,7 @@ impl World {
             job: JobId(job),
             name: format!("job {job}"),
             instrument: INSTRUMENT.into(),
-            tasks: (0..tasks).map(|n| Digest::of(&[n])).collect(),
+            tasks: (0..tasks).map(|n| task(&[n])).collect(),
             max_price_nanocredits_per_tfuel: PRICE,
             slots,
             budget_nanocredits: budget,

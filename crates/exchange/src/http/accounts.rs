@@ -1,5 +1,7 @@
 //! The exchange itself, accounts, money and its audit.
 
+use std::time::Instant;
+
 use axum::Json;
 use axum::extract::State;
 use base::AccountId;
@@ -16,10 +18,20 @@ use crate::secrets;
 use crate::store::CredentialChange;
 use crate::views;
 
-/// `GET /v1/exchange`
-pub(super) async fn exchange(State(app): Shared) -> Answer<ExchangeInfo> {
-    let (journal_sequence, state_digest) =
-        app.sequencer.read(|core| (core.sequence, core.digest())).await?;
+/// `GET /v1/exchange`: exact for the operator. Others get a sequence and a digest that belong
+/// together, but may be of a moment ago.
+pub(super) async fn exchange(
+    operator: Result<Operator, ApiError>,
+    State(app): Shared,
+) -> Answer<ExchangeInfo> {
+    let exact = operator.is_ok();
+    let (journal_sequence, state_digest) = app
+        .sequencer
+        .read(move |core| match exact {
+            true => (core.sequence, core.digest()),
+            false => core.recent_digest(Instant::now()),
+        })
+        .await?;
     Ok(Json(ExchangeInfo {
         exchange: app.exchange,
         protocol: wire::PROTOCOL_VERSION,

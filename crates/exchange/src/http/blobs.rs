@@ -9,6 +9,7 @@ use futures_util::{StreamExt, stream};
 use wire::{BlobQuery, BlobStored};
 
 use super::{Answer, BlobUser, Id, JsonBody, Shared, octets};
+use crate::blobs::BlobStore;
 use crate::config::limits;
 use crate::error::ApiError;
 
@@ -66,17 +67,17 @@ pub(super) async fn fetch(
     State(app): Shared,
     Id(digest): Id<Digest>,
 ) -> Result<Response, ApiError> {
-    // Held until the last piece is sent: this bounds the memory that downloads take.
-    let permit = app.blob_reads.clone().acquire_owned().await.map_err(|_| ApiError::Internal)?;
-    let bytes = app.with_blobs(move |blobs| blobs.get(&digest)).await?;
-    let bytes = Bytes::from(bytes.ok_or_else(|| unknown(digest))?);
-    let length = bytes.len() as u64;
-    let pieces = stream::unfold((bytes, permit), async |(mut rest, permit)| {
-        if rest.is_empty() {
-            return None;
-        }
-        let piece = rest.split_to(rest.len().min(PIECE_BYTES));
-        Some((Ok::<_, std::convert::Infallible>(piece), (rest, permit)))
+    // For as long as the disk takes, never for as long as the client does.
+    let permit = app.blob_reads.acquire().await.map_err(|_| ApiError::Internal)?;
+    let reader = app.with_blobs(move |blobs| blobs.open(&digest)).await?;
+    drop(permit);
+    let reader = reader.ok_or_else(|| unknown(digest))?;
+    let length = reader.length();
+    let pieces = stream::try_unfold((app, reader), async |(app, mut reader)| {
+        // Each holds a piece in memory at most, however slowly it is taken.
+        let read = move |_: &dyn BlobStore| Ok((reader.read(PIECE_BYTES)?, reader));
+        let (piece, reader) = app.with_blobs(read).await?;
+        Ok::<_, ApiError>((!piece.is_empty()).then(|| (Bytes::from(piece), (app, reader))))
     });
     Ok(octets(Body::from_stream(pieces), length))
 }

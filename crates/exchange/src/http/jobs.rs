@@ -36,13 +36,13 @@ pub(super) async fn submit(
     let checked = tokio::task::spawn_blocking(move || {
         spec::check(app_blobs.as_ref(), &tasks, market::instrument(&instrument), blob_max_bytes)
     });
-    checked.await.map_err(|_| ApiError::Internal)??;
+    let tasks = checked.await.map_err(|_| ApiError::Internal)??;
     let command = Command::SubmitJob {
         account,
         job: new.job,
         name: new.name,
         instrument: new.instrument,
-        tasks: new.tasks,
+        tasks,
         max_price_nanocredits_per_tfuel: new.max_price_nanocredits_per_tfuel,
         slots: new.slots,
         budget_nanocredits: new.budget_nanocredits,

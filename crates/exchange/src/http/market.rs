@@ -6,7 +6,7 @@ use base::OrderId;
 use clearing::Command;
 use wire::{BookView, InstrumentView, NewOrder, OrderView, TradeView};
 
-use super::{Account, Answer, Id, JsonBody, Shared};
+use super::{Account, Answer, Id, JsonBody, Shared, checked_name};
 use crate::config::limits;
 use crate::error::ApiError;
 use crate::views;
@@ -19,6 +19,7 @@ pub(super) async fn place(
 ) -> Answer<OrderView> {
     let NewOrder { client_order_id, machine, instrument, quantity, price_nanocredits_per_tfuel } =
         new;
+    checked_name("client_order_id", &client_order_id)?;
     // The command has no account in it, since agents place asks for themselves.
     let owns = app
         .sequencer
@@ -47,15 +48,16 @@ pub(super) async fn orders(
     Account(account): Account,
     State(app): Shared,
 ) -> Answer<Vec<OrderView>> {
-    let mut orders: Vec<OrderView> = app
+    let orders = app
         .sequencer
         .read(move |core| {
-            let own = core.state.orders().filter(|info| info.order.owner == account);
-            own.map(views::order).collect()
+            let newest_first = core.index.orders(account).iter().rev();
+            newest_first
+                .take(limits::LIST_ROWS as usize)
+                .filter_map(|order| core.state.order(*order).map(views::order))
+                .collect()
         })
         .await?;
-    orders.sort_by_key(|order| std::cmp::Reverse((order.placed_at_ms, order.order)));
-    orders.truncate(limits::LIST_ROWS as usize);
     Ok(Json(orders))
 }
 

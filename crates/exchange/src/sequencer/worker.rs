@@ -1,6 +1,6 @@
 //! The deciding thread itself: rounds, timers, and what follows a commit.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
 use base::{JobId, MachineId};
@@ -8,6 +8,7 @@ use clearing::{Command, Context, Event};
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
 
+use super::clock::Clock;
 use super::{About, Enrol, Failure, Reply, Request, Sequencer, unix_ms};
 use crate::config::{Config, limits};
 use crate::core::Core;
@@ -22,9 +23,16 @@ const RULES_VERSION: u32 = 1;
 /// Who waits for a decision.
 enum Origin {
     Reply(Reply),
-    Agent { machine: MachineId, connection: u64, about: About, _done: oneshot::Sender<()> },
+    Agent {
+        machine: MachineId,
+        connection: u64,
+        about: About,
+        _done: oneshot::Sender<()>,
+    },
     Lapse(MachineId),
     Tick,
+    /// It follows from another command of this round.
+    Consequence,
 }
 
 /// A decision of this round, to be told after the commit.
@@ -49,6 +57,11 @@ struct Worker {
     waiters: BTreeMap<JobId, Vec<Waiter>>,
     tick_due: Instant,
     patience: Duration,
+    clock: Clock,
+    /// When the last round began.
+    round_at: Instant,
+    /// Rounds that are further apart than this leave out time in which nobody was heard.
+    stall: Duration,
 }
 
 /// Folds the journal and starts the thread, which runs until [`Request::Stop`].
@@ -56,24 +69,7 @@ pub(crate) fn start(
     store: Box<dyn Store>,
     config: &Config,
 ) -> Result<(Sequencer, std::thread::JoinHandle<()>), ExchangeError> {
-    let mut reader = store.reader_maker()()?;
-    let mut core = Core::new(config);
-    core.rebuild(reader.as_mut())?;
-    let now = Instant::now();
-    for machine in core.machines_at_stake() {
-        core.presence.expect(machine, now);
-    }
-    let shortest = config.lapse_after_ms.min(config.reconnect_grace_ms);
-    let worker = Worker {
-        store,
-        reader,
-        core,
-        stale: false,
-        transaction: false,
-        waiters: BTreeMap::new(),
-        tick_due: now,
-        patience: Duration::from_millis((shortest / 8).clamp(10, 250)),
-    };
+    let worker = Worker::new(store, config)?;
     let (requests, queue) = mpsc::channel(limits::REQUEST_QUEUE);
     let runtime = Handle::current();
     let thread = std::thread::Builder::new()
@@ -84,20 +80,79 @@ pub(crate) fn start(
 }
 
 impl Worker {
+    fn new(store: Box<dyn Store>, config: &Config) -> Result<Self, StoreError> {
+        let mut reader = store.reader_maker()()?;
+        let mut core = Core::new(config);
+        core.rebuild(reader.as_mut())?;
+        let now = Instant::now();
+        let start_grace = Duration::from_millis(config.start_grace_ms);
+        for machine in core.machines_at_stake() {
+            core.presence.expect_after_start(machine, start_grace, now);
+        }
+        let shortest = config.lapse_after_ms.min(config.reconnect_grace_ms);
+        let patience = Duration::from_millis((shortest / 8).clamp(10, 250));
+        let clock = Clock::new(core.last_ms, now);
+        Ok(Worker {
+            store,
+            reader,
+            core,
+            stale: false,
+            transaction: false,
+            waiters: BTreeMap::new(),
+            tick_due: now,
+            patience,
+            clock,
+            round_at: now,
+            stall: Duration::from_millis(config.lapse_after_ms / 4).max(4 * patience),
+        })
+    }
+
     fn run(mut self, runtime: &Handle, mut queue: mpsc::Receiver<Request>) {
-        let mut requests = Vec::with_capacity(limits::BATCH);
+        let (mut waiting, mut requests) = (VecDeque::new(), Vec::new());
         loop {
-            let waiting = queue.recv_many(&mut requests, limits::BATCH);
-            let taken =
-                runtime.block_on(async { tokio::time::timeout(self.patience, waiting).await });
-            let stop = matches!(taken, Ok(0))
-                || requests.iter().any(|request| matches!(request, Request::Stop));
-            self.round(&mut requests, Instant::now());
+            let mut ended = false;
+            // Everything that waits, so that every sign of life counts in this very round.
+            if waiting.is_empty() {
+                let coming = queue.recv_many(&mut requests, limits::REQUEST_QUEUE);
+                let taken =
+                    runtime.block_on(async { tokio::time::timeout(self.patience, coming).await });
+                ended = matches!(taken, Ok(0));
+            } else {
+                while waiting.len() + requests.len() < limits::REQUEST_QUEUE
+                    && let Ok(request) = queue.try_recv()
+                {
+                    requests.push(request);
+                }
+            }
+            let now = Instant::now();
+            self.hear(&requests, now);
+            waiting.extend(requests.drain(..));
+            requests.extend(waiting.drain(..waiting.len().min(limits::BATCH)));
+            let stop = ended || requests.iter().any(|request| matches!(request, Request::Stop));
+            self.round(&mut requests, now);
             if stop {
                 break;
             }
         }
         self.core.presence.close();
+    }
+
+    /// Signs of life, before [`Worker::round`] judges anybody's silence. Time in which this
+    /// thread, or the whole process, stood still is nobody's silence.
+    fn hear(&mut self, requests: &[Request], now: Instant) {
+        let since = now.saturating_duration_since(self.round_at);
+        self.round_at = now;
+        if since > self.stall {
+            tracing::warn!(stall_ms = since.as_millis(), "stood still; machines get longer");
+            self.core.presence.shift(since);
+        }
+        for request in requests {
+            if let Request::Heartbeat { machine, connection, .. }
+            | Request::Agent { machine, connection, .. } = request
+            {
+                self.core.presence.heard(*machine, *connection, now);
+            }
+        }
     }
 
     fn round(&mut self, requests: &mut Vec<Request>, now: Instant) {
@@ -125,10 +180,15 @@ impl Worker {
                 Request::Enrol { enrol, reply } => {
                     (Origin::Reply(reply), self.guarded(&mut storage, |worker| worker.enrol(enrol)))
                 }
-                Request::Agent { machine, connection, command, about, done } => (
-                    Origin::Agent { machine, connection, about, _done: done },
-                    self.guarded(&mut storage, |worker| worker.decide(command, None)),
-                ),
+                Request::Agent { machine, connection, command, about, done } => {
+                    let result = self.guarded(&mut storage, |worker| worker.decide(command, None));
+                    let consequence = outbox::consequence(&self.core, machine, &about, &result);
+                    let origin = Origin::Agent { machine, connection, about, _done: done };
+                    decisions.push(Decided { origin, result });
+                    let Some(command) = consequence else { continue };
+                    let decide = |worker: &mut Self| worker.decide(command, None);
+                    (Origin::Consequence, self.guarded(&mut storage, decide))
+                }
                 other => {
                     afterwards.push(other);
                     continue;
@@ -216,8 +276,8 @@ impl Worker {
         Ok(())
     }
 
-    fn now_ms(&self) -> i64 {
-        self.core.last_ms.max(unix_ms())
+    fn now_ms(&mut self) -> i64 {
+        self.clock.now_ms(unix_ms(), Instant::now()).max(self.core.last_ms)
     }
 
     fn begin(&mut self) -> Result<(), StoreError> {
@@ -235,6 +295,9 @@ impl Worker {
         command: Command,
         change: Option<CredentialChange>,
     ) -> Result<Result<Vec<Event>, Failure>, StoreError> {
+        if let Some(failure) = self.over_limits(&command) {
+            return Ok(Err(failure));
+        }
         let now_ms = self.now_ms();
         let sequence = self.core.sequence + 1;
         let events = match self.core.decide(Context { now_ms, sequence }, &command) {
@@ -259,6 +322,18 @@ impl Worker {
             self.store.change(&change)?;
         }
         Ok(Ok(events))
+    }
+
+    /// Limits that no rule of the market needs, but the exchange's memory does.
+    fn over_limits(&self, command: &Command) -> Option<Failure> {
+        let Command::SubmitJob { account, job, tasks, .. } = command else { return None };
+        // Submitted again, it is no more than it was.
+        if self.core.state.job(*job).is_some() {
+            return None;
+        }
+        let (live, tasks) = (self.core.index.live_tasks(*account), tasks.len());
+        let max = limits::LIVE_TASKS;
+        (live + tasks as u64 > max).then_some(Failure::TooManyLiveTasks { live, tasks, max })
     }
 
     fn enrol(&mut self, enrol: Enrol) -> Result<Result<Vec<Event>, Failure>, StoreError> {
@@ -302,7 +377,7 @@ impl Worker {
                 // It must lapse as soon as that can be written.
                 Err(_) => self.core.presence.expect(machine, now),
             },
-            Origin::Tick => {}
+            Origin::Tick | Origin::Consequence => {}
         }
         let Ok(events) = result else { return };
         for (machine, message) in outbox::messages(&self.core, &events) {
@@ -348,7 +423,10 @@ impl Worker {
                 }
             }
             // Dropped unrun when memory is stale: whoever asked sees the channel closed.
-            Request::Read(look) if !self.stale => look(&mut self.core),
+            Request::Read(look) if !self.stale => {
+                self.core.begin_read();
+                look(&mut self.core);
+            }
             Request::Watch { job, after, news } => {
                 if self.core.version(job) > after {
                     let _ = news.send(());
@@ -410,6 +488,58 @@ mod tests {
         fn reader_maker(&self) -> NewReader {
             self.inner.reader_maker()
         }
+    }
+
+    const MACHINE: MachineId = MachineId(7);
+
+    /// A worker whose time a test makes.
+    fn worker(directory: &std::path::Path) -> Worker {
+        let path = directory.join("exchange.sqlite");
+        let store = SqliteStore::open(&path, ExchangeId(1)).unwrap();
+        let config = Config::new(directory, ([127, 0, 0, 1], 0).into());
+        Worker::new(Box::new(store), &config).unwrap()
+    }
+
+    fn round_at(worker: &mut Worker, mut requests: Vec<Request>, now: Instant) {
+        worker.hear(&requests, now);
+        worker.round(&mut requests, now);
+    }
+
+    #[test]
+    fn a_stall_of_the_exchange_is_nobodys_silence() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut worker = worker(directory.path());
+        let start = worker.round_at;
+        let at = |ms| start + Duration::from_millis(ms);
+        let (sender, _receiver) = mpsc::channel(8);
+        let link = crate::presence::Link { connection: 1, sender };
+        round_at(&mut worker, vec![Request::Connect { machine: MACHINE, link }], at(0));
+        // Stopped for a minute; what the agent said meanwhile is not read yet.
+        round_at(&mut worker, vec![], at(60_000));
+        assert!(worker.core.presence.is_online(MACHINE));
+        // Then it is silent itself.
+        for quarters in 1..24 {
+            round_at(&mut worker, vec![], at(60_000 + 250 * quarters));
+            assert!(worker.core.presence.is_online(MACHINE), "{quarters}");
+        }
+        round_at(&mut worker, vec![], at(66_000));
+        assert!(!worker.core.presence.is_online(MACHINE), "true silence still counts");
+    }
+
+    #[test]
+    fn a_heartbeat_that_waits_counts_before_the_timers() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut worker = worker(directory.path());
+        let start = worker.round_at;
+        let (sender, _receiver) = mpsc::channel(8);
+        let link = crate::presence::Link { connection: 1, sender };
+        round_at(&mut worker, vec![Request::Connect { machine: MACHINE, link }], start);
+        for second in 1..6 {
+            round_at(&mut worker, vec![], start + Duration::from_secs(second));
+        }
+        let beat = Request::Heartbeat { machine: MACHINE, connection: 1, progress: vec![] };
+        round_at(&mut worker, vec![beat], start + Duration::from_secs(6));
+        assert!(worker.core.presence.is_online(MACHINE));
     }
 
     #[tokio::test(flavor = "multi_thread")]

@@ -8,7 +8,7 @@ const GFUEL: u64 = 1_000_000_000;
 
 fn usage(tenths_of_gfuel: u64) -> Usage {
     let fuel = tenths_of_gfuel * GFUEL / 10;
-    Usage { fuel, memory_page_fuel: fuel * 16, state_bytes: 0, traffic_bytes: 12_345 }
+    Usage { fuel, memory_page_fuel: fuel * 16, state_bytes: 0, traffic_bytes: 8 }
 }
 
 /// What an invoice line must come to, by the formula in the invoice itself.
@@ -160,9 +160,6 @@ async fn a_receipt_that_is_not_right_is_not_paid() {
     let mut unknown = good.clone();
     unknown.attempt.0 += 1;
     assert_eq!(cheap.send(unknown).await, refused("unknown_attempt", true));
-    // A thousand Tfuel in the blink of an eye.
-    let absurd = cheap.checkpoint(&start, 1, usage(1_000_000)).await;
-    assert_eq!(cheap.send(absurd).await, refused("usage_exceeds_time", true));
 
     // The index names a leaf that nobody uploaded: not fatal, it can be mended.
     let manifest = cheap.client.put_blob("manifest").await;
@@ -180,6 +177,72 @@ async fn a_receipt_that_is_not_right_is_not_paid() {
     let (_, fatal) = cheap.send(other).await.unwrap_err();
     assert!(fatal);
     server.sound().await;
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_receipt_refused_for_good_sends_the_task_on() {
+    let data = tempfile::tempdir().unwrap();
+    let server = Server::start(data.path()).await;
+    let (_, buyer) = server.account("Ada", 2 * CREDIT).await;
+    let (_, mut cheap, _, mut dear) = two_machines(&server).await;
+    let mut job = buyer.job("refused", 1).await;
+    job.slots = 1;
+    buyer.submit(&job).await;
+    let refused = |code: &str, fatal| Err((code.to_owned(), fatal));
+
+    // A thousand Tfuel in the blink of an eye.
+    let start = cheap.started().await;
+    let absurd = cheap.checkpoint(&start, 1, usage(1_000_000)).await;
+    assert_eq!(cheap.send(absurd).await, refused("usage_exceeds_time", true));
+    let closed = |message: &ToAgent| match message {
+        ToAgent::LeaseClosed { lease, reason, .. } => Some((*lease, reason.clone())),
+        _ => None,
+    };
+    let (lease, reason) = cheap.until(closed).await;
+    assert_eq!(lease, start.lease);
+    assert!(reason.contains("usage_exceeds_time"), "{reason}");
+
+    // What can't even be read ends a lease, too, but only that of its own machine.
+    let resumed = dear.started().await;
+    assert_eq!((resumed.task, resumed.usage), (start.task, Usage::ZERO));
+    let unreadable = |by: &Agent| by.receipt(&resumed, u64::MAX, usage(1), None, None);
+    let receipt = unreadable(&cheap);
+    assert_eq!(cheap.send(receipt).await, refused("malformed_receipt", true));
+    let view = buyer.job_view(job.job).await;
+    assert_eq!(view.tasks[0].state, wire::TaskState::Running);
+    let receipt = unreadable(&dear);
+    assert_eq!(dear.send(receipt).await, refused("malformed_receipt", true));
+    let (lease, reason) = dear.until(closed).await;
+    assert_eq!(lease, resumed.lease);
+    assert!(reason.contains("malformed_receipt"), "{reason}");
+    server.sound().await;
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_machines_words_move_no_cursor() {
+    let data = tempfile::tempdir().unwrap();
+    let server = Server::start(data.path()).await;
+    let (_, buyer) = server.account("Ada", 2 * CREDIT).await;
+    let (_, mut cheap, _, mut dear) = two_machines(&server).await;
+    let mut job = buyer.job("words", 1).await;
+    job.slots = 1;
+    buyer.submit(&job).await;
+    let start = cheap.started().await;
+    let reason = "disk\u{1b}[2J\nfailed".to_owned();
+    let ended = Some(wire::AttemptEnd::Fault { reason });
+    let receipt = cheap.receipt(&start, 1, Usage::ZERO, None, ended);
+    cheap.send(receipt).await.unwrap();
+    let start = dear.started().await;
+    let reason = "bye\u{202e}\u{7}".to_owned();
+    dear.say(&ToExchange::CloseLease { lease: start.lease, reason }).await;
+    let view = buyer
+        .job_until(job.job, |view| view.tasks[0].attempts.iter().all(|a| a.end.is_some()))
+        .await;
+    let ends: Vec<_> = view.tasks[0].attempts.iter().filter_map(|a| a.end.as_deref()).collect();
+    assert_eq!(ends[0], "fault: disk [2J failed");
+    assert_eq!(ends[1], "lease_ended: closed by the seller: bye");
     server.stop().await;
 }
 

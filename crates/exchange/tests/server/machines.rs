@@ -140,3 +140,33 @@ async fn nonsense_is_refused_and_the_connection_goes_on() {
     assert_eq!(agent.ask(1, 300_000).await.leaves_quantity, 1);
     server.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_machine_withdraws_its_own_asks_only() {
+    let data = tempfile::tempdir().unwrap();
+    let server = Server::start(data.path()).await;
+    let (_, owner) = server.account("Pia", 0).await;
+    let mut one = Agent::enrol(&server, &owner, "one", 1).await;
+    one.connect(&server, 1).await;
+    let mut two = Agent::enrol(&server, &owner, "two", 2).await;
+    two.connect(&server, 1).await;
+    let ask = one.ask(1, 300_000).await;
+    two.say(&ToExchange::CancelAsk { order: ask.order }).await;
+    let code = two
+        .until(|message| match message {
+            ToAgent::Refused { code, .. } => Some(code.clone()),
+            ToAgent::AskState(_) => panic!("withdrawn"),
+            _ => None,
+        })
+        .await;
+    assert_eq!(code, "not_found");
+    one.say(&ToExchange::CancelAsk { order: ask.order }).await;
+    let left = one
+        .until(|message| match message {
+            ToAgent::AskState(found) if found.order == ask.order => Some(found.leaves_quantity),
+            _ => None,
+        })
+        .await;
+    assert_eq!(left, 0);
+    server.stop().await;
+}

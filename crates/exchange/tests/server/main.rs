@@ -3,9 +3,11 @@
 
 mod accounts;
 mod blobs;
+mod connections;
 mod full_disk;
 mod harness;
 mod jobs;
 mod lifecycle;
+mod lists;
 mod machines;
 mod restart;

@@ -5,7 +5,7 @@ use base::Usage;
 use wire::{JobState, ToAgent};
 
 const USAGE: Usage =
-    Usage { fuel: 1_000_000_000, memory_page_fuel: 0, state_bytes: 0, traffic_bytes: 100 };
+    Usage { fuel: 1_000_000_000, memory_page_fuel: 0, state_bytes: 0, traffic_bytes: 8 };
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_acknowledged_is_lost_and_a_live_lease_goes_on() {
@@ -73,7 +73,11 @@ async fn a_machine_that_does_not_come_back_after_a_restart_lapses() {
     agent.started().await;
     server.stop().await;
 
-    let server = Server::start_with(data.path(), |config| config.lapse_after_ms = 100).await;
+    let server = Server::start_with(data.path(), |config| {
+        config.lapse_after_ms = 100;
+        config.start_grace_ms = 0;
+    })
+    .await;
     let buyer = {
         let mut buyer = buyer;
         buyer.base = format!("http://{}", server.address);
@@ -84,5 +88,27 @@ async fn a_machine_that_does_not_come_back_after_a_restart_lapses() {
         .await;
     assert_eq!(view.tasks[0].attempts[0].end.as_deref(), Some("lapsed"));
     server.sound().await;
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn after_a_start_machines_have_longer_to_come_back() {
+    let data = tempfile::tempdir().unwrap();
+    let server = Server::start(data.path()).await;
+    let (_, buyer) = server.account("Ada", 2 * CREDIT).await;
+    let (_, owner) = server.account("One", 0).await;
+    let mut agent = Agent::enrol(&server, &owner, "one", 1).await;
+    agent.connect(&server, 1).await;
+    agent.ask(1, 300_000).await;
+    buyer.submit(&buyer.job("patient", 1).await).await;
+    let start = agent.started().await;
+    server.stop().await;
+
+    // By its usual patience, the exchange would have given it up ten times over.
+    let server = Server::start_with(data.path(), |config| config.lapse_after_ms = 100).await;
+    tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+    let welcome = agent.connect(&server, 1).await;
+    let ToAgent::Welcome { leases, .. } = welcome else { panic!("{welcome:?}") };
+    assert_eq!(leases, [start.lease]);
     server.stop().await;
 }

@@ -26,13 +26,13 @@ pub struct Exec {
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
     /// Which task of a job it is to be: its random numbers are that task's
-    #[arg(long, value_name = "N", default_value_t = 0)]
+    #[arg(long, value_name = "N", default_value_t = 0, allow_negative_numbers = true)]
     task_index: u32,
     /// Write a JSON line per record of the chain: k, fuel, digest
     #[arg(long, value_name = "FILE")]
     chain: Option<PathBuf>,
     /// Stop at the first safepoint past this much fuel (in units of fuel) and write --checkpoint
-    #[arg(long, value_name = "FUEL", requires = "checkpoint")]
+    #[arg(long, value_name = "FUEL", requires = "checkpoint", allow_negative_numbers = true)]
     stop_at_fuel: Option<u64>,
     /// The checkpoint to write with --stop-at-fuel
     #[arg(long, value_name = "FILE", requires = "stop_at_fuel")]
@@ -70,10 +70,13 @@ pub fn main(options: &Exec) -> CliResult {
     };
     let end = local::run(start, |record| {
         if let Some((file, path)) = &mut chain {
-            io(
-                file.write_all(chain_line(&record).as_bytes()),
-                format_args!("write {}", path.display()),
-            )?;
+            let path: &Path = path;
+            let written = file.write_all(chain_line(&record).as_bytes());
+            if written.is_err() && file.metadata().is_ok_and(|meta| meta.is_file()) {
+                // On a full disk, half a chain would only look like a whole one.
+                let _ = fs::remove_file(path);
+            }
+            io(written, format_args!("write {}", path.display()))?;
         }
         Ok(true)
     })?;

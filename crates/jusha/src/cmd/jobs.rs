@@ -12,6 +12,7 @@ use crate::cmd::run::deliver;
 use crate::config::Access;
 use crate::error::{CliError, CliResult};
 use crate::progress::Progress;
+use crate::terminal::clean;
 use crate::{amount, buy, summary, terminal};
 
 /// Jobs: list, show, wait, fetch results, cancel, top up, invoice
@@ -217,9 +218,9 @@ fn show(which: &Which, job: &JobView) -> CliResult<()> {
         "{}  {}\nstate      {}{}\nsubmitted  {}\nmax price  {} credits per Tfuel\nslots      {}\n\
          budget     {} credits\npaid       {} credits\n\n",
         job.job,
-        job.name,
+        clean(&job.name),
         state(job.state),
-        job.waiting_reason.as_ref().map_or(String::new(), |reason| format!(" ({reason})")),
+        job.waiting_reason.as_ref().map_or(String::new(), |reason| format!(" ({})", clean(reason))),
         terminal::time(job.submitted_at_ms),
         amount::credits(job.max_price_nanocredits_per_tfuel),
         job.slots,
@@ -229,7 +230,7 @@ fn show(which: &Which, job: &JobView) -> CliResult<()> {
     text.push_str(&spans_table(job, |index| format!("{index}")));
     for task in &job.tasks {
         if let Some(refusal) = &task.refusal {
-            text.push_str(&format!("{} was refused: {refusal}\n", task.task));
+            text.push_str(&format!("{} was refused: {}\n", task.task, clean(refusal)));
         }
     }
     terminal::out(text.as_bytes())

@@ -17,6 +17,8 @@ use crate::cmd::run::why_not;
 use crate::config::Access;
 use crate::error::{CliError, CliResult, io};
 use crate::progress::Progress;
+use crate::stop::Stop;
+use crate::terminal::clean;
 use crate::world::{Program, World, write_outputs};
 use crate::{config, exit};
 
@@ -76,12 +78,14 @@ pub async fn main(options: &Map) -> CliResult {
         upload.add(draft).await?;
     }
     let slots = u32::try_from(names.len()).unwrap_or(u32::MAX).min(SLOTS_DEFAULT_MAX);
-    let job = upload.submit(&options.purchase, &job_name, slots).await?;
+    let mut stop = Stop::listen()?;
+    let job = upload.submit(&options.purchase, &job_name, slots, &mut stop).await?;
     if options.purchase.detach {
         return buy::detached(&job);
     }
     let mut progress = Progress::new(names.clone());
-    let job = buy::follow(&client, &job, &mut progress).await?;
+    let job = buy::follow(&client, &job, &mut progress, &mut stop).await?;
+    buy::delivering(&job, stop);
     let out = options.out.clone().unwrap_or_default();
     let status = deliver_all(&client, &job, &names, &out).await;
     buy::conclude(&job, status)
@@ -180,10 +184,10 @@ async fn deliver(
     }
     let (status, explanation) = exit::of_outcome(&fetched.outcome);
     match (explanation, status) {
-        (Some(explanation), _) => eprintln!("{name}: {explanation}"),
+        (Some(explanation), _) => eprintln!("{}: {explanation}", clean(name)),
         (None, 0) => {}
         (None, status) => {
-            eprintln!("{name}: exit status {status}");
+            eprintln!("{}: exit status {status}", clean(name));
             return Ok(Some(1));
         }
     }

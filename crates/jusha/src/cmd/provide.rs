@@ -19,7 +19,8 @@ pub struct Provide {
     /// A join string such as 'http://HOST:PORT/#join=CODE'; needed once per data directory
     join: Option<String>,
     /// How many tasks may run at once [default: this computer's cores]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=4096))]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1000),
+          allow_negative_numbers = true)]
     slots: Option<u32>,
     /// The least to work for, per Tfuel: credits such as 0.0003, or nanocredits such as 300000n
     #[arg(long, value_name = "PRICE", default_value = "0.0003",
@@ -34,7 +35,7 @@ pub struct Provide {
     name: Option<String>,
     /// Memory that one slot may use
     #[arg(long, value_name = "MIB", default_value_t = 2048,
-          value_parser = clap::value_parser!(u32).range(16..=1048576))]
+          value_parser = clap::value_parser!(u32).range(16..=1048576), allow_negative_numbers = true)]
     memory: u32,
     /// Least time between two durable checkpoints of a task, in milliseconds
     #[arg(long, value_name = "MS", default_value_t = 1000)]

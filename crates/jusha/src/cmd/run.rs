@@ -10,6 +10,7 @@ use crate::buy::{self, Draft, Purchase, Upload};
 use crate::config::Access;
 use crate::error::{CliError, CliResult, io};
 use crate::progress::Progress;
+use crate::stop::Stop;
 use crate::world::{Program, World, read_stdin, write_outputs};
 use crate::{exit, terminal};
 
@@ -39,12 +40,14 @@ pub async fn main(options: &Run) -> CliResult {
     let mut upload = Upload::begin(&client).await?;
     let draft = Draft { task, fuel_max: options.world.fuel_max() };
     upload.add(draft).await?;
-    let job = upload.submit(&options.purchase, &name, 1).await?;
+    let mut stop = Stop::listen()?;
+    let job = upload.submit(&options.purchase, &name, 1, &mut stop).await?;
     if options.purchase.detach {
         return buy::detached(&job);
     }
     let mut progress = Progress::new(vec![name]);
-    let job = buy::follow(&client, &job, &mut progress).await?;
+    let job = buy::follow(&client, &job, &mut progress, &mut stop).await?;
+    buy::delivering(&job, stop);
     let status = match job.tasks.first() {
         Some(task) => deliver(&client, &job, task, options.out.as_deref()).await,
         None => Err(CliError::new(format!("{} has no task", job.job))),
@@ -81,17 +84,40 @@ pub async fn deliver(
     Ok(status)
 }
 
+/// Whether a task was given up since machines failed, not since they refused it: the exchange
+/// begins such a reason with these words.
+fn is_machine_fault(reason: &str) -> bool {
+    reason.starts_with("machine faults")
+}
+
 /// Why a task has no result.
 pub fn why_not(job: &JobView, task: &TaskView) -> CliError {
     match (task.state, job.state) {
-        (TaskState::Refused, _) => CliError::refused(
-            task.refusal.clone().unwrap_or_else(|| "no machine can run the program".to_owned()),
-        ),
+        (TaskState::Refused, _) => match &task.refusal {
+            Some(reason) if is_machine_fault(reason) => CliError::new(reason)
+                .hint("work since its last accepted checkpoint was not billed; run it again, or on a machine of \
+                     your choice with --ask")
+                .exit(exit::MACHINE_FAULT),
+            Some(reason) => CliError::refused(reason),
+            None => CliError::refused("no machine can run the program"),
+        },
         (_, JobState::Exhausted) => CliError::new(format!("the budget of {} is used up", job.job))
             .hint(format!("`jusha jobs top-up {} CREDITS` lets it go on from where it is", job.job))
             .exit(exit::LIMIT),
         (_, JobState::Cancelled) => CliError::new(format!("{} was cancelled", job.job)),
         _ => CliError::new(format!("{} has no result yet", task.task))
             .hint(format!("`jusha jobs wait {}` waits for it", job.job)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn failed_machines_are_told_from_refused_programs() {
+        assert!(is_machine_fault("machine faults: 3 in a row, the last: the worker died"));
+        assert!(!is_machine_fault("the module has no `_start`"));
+        assert!(!is_machine_fault("the last of 3 machine faults"));
     }
 }

@@ -35,7 +35,8 @@ pub struct Up {
     #[arg(long)]
     local: bool,
     /// How many tasks may run at once here [default: this computer's cores]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=4096))]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1000),
+          allow_negative_numbers = true)]
     slots: Option<u32>,
     /// What this computer asks per Tfuel: credits such as 0.0003
     #[arg(long, value_name = "PRICE", default_value = "0.0003",

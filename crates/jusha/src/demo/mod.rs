@@ -22,6 +22,7 @@ use wire::{JobState, JobView, TaskState, TaskView};
 use crate::buy::{self, Draft, Purchase, Upload};
 use crate::cmd::exchange::open_account;
 use crate::error::{CliError, CliResult, io};
+use crate::stop::Stop;
 use crate::{amount, summary, terminal};
 use stage::{Narrator, Stage};
 
@@ -121,7 +122,7 @@ async fn perform(options: &Demo, stage: &mut Stage) -> CliResult {
         detach: false,
         name: None,
     };
-    let job = upload.submit(&purchase, "mersenne", 3).await?;
+    let job = upload.submit(&purchase, "mersenne", 3, &mut Stop::listen()?).await?;
     narrator.say(&format!(
         "    {} submitted, 3 slots, budget {} credits\n",
         job.job,

@@ -61,6 +61,8 @@ pub struct Machine {
     pub name: &'static str,
     /// Whose it is.
     pub owner: Client,
+    /// The owner's token.
+    pub token: String,
     /// Its id.
     pub id: MachineId,
     /// What it asks.
@@ -72,7 +74,11 @@ pub struct Machine {
 impl Stage {
     /// An exchange and a buyer.
     pub async fn new(pace: Pace) -> Stage {
-        let scene = Scene::new();
+        Stage::on(Scene::new(), pace).await
+    }
+
+    /// The same among files that are there already.
+    pub async fn on(scene: Scene, pace: Pace) -> Stage {
         let (exchange, url) = start_exchange(&scene, pace, "127.0.0.1:0").await;
         let token = scene.read(&format!("exchange/{}", exchange::OPERATOR_TOKEN_FILE));
         let operator = Client::new(&url, &token).unwrap();
@@ -117,7 +123,7 @@ impl Stage {
         })
         .await;
         let process = Some(process);
-        self.machines.push(Machine { name, owner, id, price, slots, process });
+        self.machines.push(Machine { name, owner, token: opened.token, id, price, slots, process });
         self.all_offered().await;
     }
 
@@ -139,6 +145,12 @@ impl Stage {
     /// The machine of that id.
     pub fn machine(&mut self, id: MachineId) -> &mut Machine {
         self.machines.iter_mut().find(|machine| machine.id == id).unwrap()
+    }
+
+    /// Starts a machine again, if it doesn't run.
+    pub fn restart(&mut self, id: MachineId) {
+        let machine = self.machines.iter_mut().find(|machine| machine.id == id);
+        machine.unwrap().restart(&self.scene);
     }
 
     /// SIGKILL to the exchange.
@@ -230,8 +242,7 @@ impl Machine {
         assert_eq!(status.code(), Some(0), "{}: {status}", self.name);
     }
 
-    /// Starts it again, if it doesn't run.
-    pub fn restart(&mut self, scene: &Scene) {
+    fn restart(&mut self, scene: &Scene) {
         if self.process.is_none() {
             let process = start_machine(scene, self.name, self.price, self.slots, None);
             self.process = Some(process);

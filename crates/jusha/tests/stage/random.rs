@@ -6,18 +6,15 @@ use std::ops::Range;
 pub struct Random(u64);
 
 impl Random {
-    /// Choices of a seed.
+    /// Choices of a seed. Begun at the seed itself, neighbouring seeds would share their numbers.
     pub fn new(seed: u64) -> Random {
-        Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15))
+        Random(mixed(seed))
     }
 
     /// Any number.
     pub fn number(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
+        mixed(self.0)
     }
 
     /// One of a range that isn't empty.
@@ -29,6 +26,12 @@ impl Random {
     pub fn pick<T: Copy>(&mut self, from: &[T]) -> T {
         from[self.number() as usize % from.len()]
     }
+}
+
+fn mixed(number: u64) -> u64 {
+    let z = (number ^ (number >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^ (z >> 31)
 }
 
 /// The seeds of a test: `JUSHA_SEED=17` repeats one, `variable=N` goes through 1 to N, and

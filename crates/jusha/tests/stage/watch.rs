@@ -30,6 +30,11 @@ impl Watch {
         Watch { buyer: buyer.clone(), job, seen: None, transfers: Vec::new(), after: 0 }
     }
 
+    /// The job.
+    pub fn job(&self) -> JobId {
+        self.job
+    }
+
     /// What was seen last.
     pub fn seen(&self) -> &JobView {
         self.seen.as_ref().expect("something was seen")
@@ -63,8 +68,13 @@ impl Watch {
         over: bool,
     ) -> JobView {
         guarded(what, async {
+            // What was seen last may do; of a job that is over there is no next version.
+            let mut seen = self.seen.clone();
             loop {
-                let view = self.next().await;
+                let view = match seen.take() {
+                    Some(view) => view,
+                    None => self.next().await,
+                };
                 if wanted(&view) {
                     return view;
                 }

@@ -22,9 +22,12 @@ pub enum Refusal {
         "this is a WebAssembly component, which is not supported; build a wasm32-wasip1 command instead of wasip2"
     )]
     Component,
-    /// Malformed, or it uses a proposal that is off; the validator's words name it.
+    /// It uses a proposal that is off; the validator's words name it.
     #[error("the module is not valid here: {0}; compile without that feature")]
     Invalid(String),
+    /// No proposal would make it valid.
+    #[error("the module is damaged: {0}; copy it again, or build it again")]
+    Damaged(String),
     /// A valid module that uses something whose state is not captured yet.
     #[error("the module uses {what}, which is not supported; compile without it")]
     Unsupported {
@@ -58,7 +61,9 @@ pub enum Refusal {
     #[error("`_start` has parameters or results; build a command with a current toolchain")]
     StartType,
     /// More bytes than are taken.
-    #[error("the module has {bytes} bytes; at most {max} are taken")]
+    #[error(
+        "the module has {bytes} bytes; at most {max} are taken: strip it, or pass data as inputs"
+    )]
     TooLarge {
         /// Its size.
         bytes: usize,
@@ -81,6 +86,20 @@ impl Refusal {
     /// From the parser's or validator's error, which names what it met and where.
     pub fn invalid(error: wasmparser::BinaryReaderError) -> Self {
         Refusal::Invalid(format!("{} (at byte {})", error.message(), error.offset()))
+    }
+
+    /// Tells a damaged module from one that uses what is off here: that one is valid elsewhere.
+    pub fn explained(self, bytes: &[u8]) -> Self {
+        match self {
+            Refusal::Invalid(reason) => {
+                let mut anything = Validator::new_with_features(WasmFeatures::all());
+                match anything.validate_all(bytes) {
+                    Ok(_) => Refusal::Invalid(reason),
+                    Err(_) => Refusal::Damaged(reason),
+                }
+            }
+            other => other,
+        }
     }
 }
 
