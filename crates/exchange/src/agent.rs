@@ -257,6 +257,7 @@ impl Agent<'_> {
 
     async fn receipt(&self, signed: SignedReceipt) -> bool {
         let (attempt, sequence) = (signed.receipt.attempt, signed.receipt.sequence);
+        tracing::debug!("heard receipt {sequence} of {attempt}");
         let (blobs, exchange) = (Arc::clone(&self.app.blobs), self.app.exchange);
         let Known { machine, public_key, .. } = self.known;
         let checked = tokio::task::spawn_blocking(move || {

@@ -99,7 +99,7 @@ pub(crate) fn close_refused(
 ) -> Option<Command> {
     let live = core.state.attempt_to_run(attempt).filter(|live| live.machine == machine)?;
     let reason = format!("a receipt was refused: {code}");
-    Some(Command::CloseLease { machine, lease: live.lease, reason })
+    Some(Command::FaultLease { machine, lease: live.lease, reason })
 }
 
 /// A receipt that has consequences without being accepted is evidence against its machine.

@@ -99,6 +99,8 @@ pub struct Upload<'a> {
     specs: Vec<Digest>,
     pending: BTreeMap<Digest, Vec<u8>>,
     pending_bytes: usize,
+    /// What is pending and longest: most likely what is refused as too large.
+    longest: (usize, String),
     available_nanocredits: i64,
 }
 
@@ -114,6 +116,7 @@ impl<'a> Upload<'a> {
             specs: Vec::new(),
             pending: BTreeMap::new(),
             pending_bytes: 0,
+            longest: (0, String::new()),
         })
     }
 
@@ -124,7 +127,7 @@ impl<'a> Upload<'a> {
             None => {
                 let bytes = std::mem::take(&mut draft.task.module);
                 let digest = Digest::of(&bytes);
-                self.push(bytes);
+                self.push(draft.task.args.first().map_or("the program", String::as_str), bytes);
                 self.module = Some(digest);
                 digest
             }
@@ -132,19 +135,22 @@ impl<'a> Upload<'a> {
         let spec = serde_json::to_vec(&draft.spec(module))
             .map_err(|error| CliError::new(error.to_string()))?;
         self.specs.push(Digest::of(&spec));
-        self.push(spec);
-        self.push(draft.task.stdin);
-        for bytes in draft.task.inputs.into_values() {
-            self.push(bytes);
+        self.push("the task's description", spec);
+        for (name, bytes) in draft.task.inputs {
+            self.push(&name, bytes);
         }
+        self.push("standard input", draft.task.stdin);
         if self.pending_bytes >= BATCH_BYTES {
             self.flush().await?;
         }
         Ok(())
     }
 
-    fn push(&mut self, bytes: Vec<u8>) {
+    fn push(&mut self, what: &str, bytes: Vec<u8>) {
         let length = bytes.len();
+        if length > self.longest.0 {
+            self.longest = (length, what.to_owned());
+        }
         if self.pending.insert(Digest::of(&bytes), bytes).is_none() {
             self.pending_bytes += length;
         }
@@ -152,9 +158,17 @@ impl<'a> Upload<'a> {
 
     async fn flush(&mut self) -> CliResult<()> {
         let blobs: Vec<&[u8]> = self.pending.values().map(Vec::as_slice).collect();
-        SUBMIT_PATIENCE.ask(tell, || self.client.store(&blobs)).await?;
+        let stored = SUBMIT_PATIENCE.ask(tell, || self.client.store(&blobs)).await;
+        if let Err(error) = &stored
+            && error.code() == Some("blob_too_large")
+        {
+            let (bytes, what) = &self.longest;
+            return Err(CliError::refused(format!("{what} has {bytes} bytes: {error}")));
+        }
+        stored?;
         self.pending.clear();
         self.pending_bytes = 0;
+        self.longest = (0, String::new());
         Ok(())
     }
 

@@ -142,7 +142,10 @@ impl<'a> Attendance<'a> {
 
     fn hear(&mut self, event: FromWorker) -> Option<Final> {
         match event {
-            FromWorker::Started => self.saving = Saving::No { captured_at: Instant::now() },
+            FromWorker::Started => {
+                tracing::debug!("{}: runs", self.drive.name());
+                self.saving = Saving::No { captured_at: Instant::now() };
+            }
             FromWorker::Progress { usage } => {
                 self.drive.report(Report::Progress { fuel: usage.fuel });
             }
@@ -161,7 +164,10 @@ impl<'a> Attendance<'a> {
                 let end = if spent { AttemptEnd::AllowanceSpent } else { AttemptEnd::Yielded };
                 return Some(Final::Stopped(Box::new(checkpoint), end));
             }
-            FromWorker::Ended(end) => return Some(Final::Ended(end)),
+            FromWorker::Ended(end) => {
+                tracing::debug!("{}: ended", self.drive.name());
+                return Some(Final::Ended(end));
+            }
             FromWorker::Refused { reason } => {
                 return Some(Final::Nothing(AttemptEnd::Refused { reason }));
             }

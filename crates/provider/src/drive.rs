@@ -130,6 +130,7 @@ impl Drive {
             Ok(prepared) => prepared,
             Err(end) => return end,
         };
+        tracing::debug!("{}: fetched", self.name());
         if let Some(checkpoint) = &prepared.resume {
             self.accepted.chain_head = checkpoint.chain_head();
         }
@@ -231,6 +232,7 @@ impl Drive {
                     continue;
                 }
             };
+            tracing::debug!("{}: uploaded", self.name());
             let receipt = match issue(&self.receipts, claim) {
                 Ok(receipt) => receipt,
                 Err(reason) if disk_failures >= DISK_FAILURES_MAX => {
@@ -246,6 +248,7 @@ impl Drive {
                 }
             };
             let sequence = receipt.receipt.sequence;
+            tracing::debug!("{}: receipt {sequence} signed", self.name());
             self.report(Report::Receipt(Box::new(receipt)));
             match self.verdict(sequence).await {
                 Verdict::Accepted | Verdict::Over => return,

@@ -26,6 +26,7 @@ pub(super) async fn submit(
     State(app): Shared,
     JsonBody(new): JsonBody<NewJob>,
 ) -> Answer<JobView> {
+    tracing::debug!("heard {}", new.job);
     checked_name("name", &new.name)?;
     if new.tasks.len() > limits::JOB_TASKS {
         let message = format!("tasks: more than {}; submit several jobs", limits::JOB_TASKS);

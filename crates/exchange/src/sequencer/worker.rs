@@ -89,6 +89,13 @@ impl Worker {
         for machine in core.machines_at_stake() {
             core.presence.expect_after_start(machine, start_grace, now);
         }
+        // After an outage everything looks as if it stood still: agents come back first, and have
+        // the time in which each sends a receipt.
+        let first_tick = if core.machines_at_stake().is_empty() {
+            Duration::ZERO
+        } else {
+            start_grace + Duration::from_secs(75)
+        };
         let shortest = config.lapse_after_ms.min(config.reconnect_grace_ms);
         let patience = Duration::from_millis((shortest / 8).clamp(10, 250));
         let clock = Clock::new(core.last_ms, now);
@@ -99,7 +106,7 @@ impl Worker {
             stale: false,
             transaction: false,
             waiters: BTreeMap::new(),
-            tick_due: now,
+            tick_due: now + first_tick,
             patience,
             clock,
             round_at: now,
@@ -198,8 +205,9 @@ impl Worker {
         }
         if self.transaction && storage.is_none() {
             self.transaction = false;
-            if let Err(error) = self.store.commit() {
-                storage = Some(self.failed(&error));
+            match self.store.commit() {
+                Ok(()) => tracing::debug!("committed up to entry {}", self.core.sequence),
+                Err(error) => storage = Some(self.failed(&error)),
             }
         }
         if let Some(failure) = &storage {

@@ -267,3 +267,64 @@ async fn a_silent_machine_lapses_though_its_connection_is_open() {
     server.sound().await;
     server.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refused_receipt_is_told_what_is_wrong_and_moves_no_money() {
+    let data = tempfile::tempdir().unwrap();
+    let server = Server::start(data.path()).await;
+    let (_, buyer) = server.account("Ada", 2 * CREDIT).await;
+    let (one, mut cheap, _, dear) = two_machines(&server).await;
+    let mut job = buyer.job("told", 1).await;
+    job.slots = 1;
+    buyer.submit(&job).await;
+    let start = cheap.started().await;
+    let good = cheap.checkpoint(&start, 1, usage(10)).await;
+    let money = async || {
+        let wallets: [wire::Wallet; 2] =
+            [buyer.get("/v1/wallet").await, one.get("/v1/wallet").await];
+        (wallets, server.sound().await.journal_sequence)
+    };
+    let before = money().await;
+
+    let attempt = start.attempt;
+    let mut altered = good.clone().sign(&cheap.key);
+    altered.receipt.usage.fuel += 1;
+    let stale = wire::Receipt { epoch: start.epoch - 1, ..good.clone() };
+    let absurd = cheap.checkpoint(&start, 1, usage(1_000_000)).await;
+    for (signed, words) in [
+        (
+            good.clone().sign(&dear.key),
+            ["the signature does not match", "sign with the key that the machine enrolled with"],
+        ),
+        (altered, ["the signature does not match", "sign with the key"]),
+        (
+            wire::SignedReceipt { receipt: good.clone(), signature: "abc".to_owned() },
+            ["`abc` is not a signature", "expected 128 hex digits"],
+        ),
+        (
+            stale.sign(&cheap.key),
+            [&format!("epoch 0 of {attempt} is not live (1 is)"), "stop the attempt"],
+        ),
+        (
+            absurd.sign(&cheap.key),
+            [&format!("{attempt} claims 100000000000000 fuel in"), "are possible: stop it"],
+        ),
+    ] {
+        cheap.say(&ToExchange::Receipt(signed)).await;
+        let message = cheap
+            .until(|message| match message {
+                ToAgent::ReceiptRejected { message, .. } => Some(message.clone()),
+                ToAgent::ReceiptAccepted { .. } => panic!("accepted"),
+                _ => None,
+            })
+            .await;
+        for word in words {
+            assert!(message.contains(word), "it does not say {word:?}: {message}");
+        }
+    }
+    assert_eq!(money().await, before);
+    // What is right is paid all the same.
+    assert!(cheap.send(good).await.unwrap() > 0);
+    server.sound().await;
+    server.stop().await;
+}

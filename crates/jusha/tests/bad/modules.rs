@@ -75,7 +75,11 @@ fn modules() -> Vec<(&'static str, Vec<u8>, Vec<&'static str>)> {
             "(memory 8193)",
             &["8193 pages", "limit is 8192", "raise the memory limit"],
         ),
-        ("truncated", whole[..whole.len() / 2].to_vec(), vec!["the module is damaged", "at byte", "build it again"]),
+        (
+            "truncated",
+            whole[..whole.len() / 2].to_vec(),
+            vec!["the module is damaged", "at byte", "build it again"],
+        ),
         ("altered", altered(&whole), vec!["the module is damaged", "at byte", "build it again"]),
     ]
 }
@@ -149,11 +153,13 @@ async fn what_is_too_large_is_refused() {
     let module = grown("large.wasm", &noop, max + 1);
     let said = ["larger than 67108864 bytes", "split it"];
     let run = stage.buy(&["run", &module]);
-    stage.scene.finish(run, b"").await.assert_refused(REFUSED, &said);
+    let named = [said[0], said[1], "large.wasm has 67108865 bytes"];
+    stage.scene.finish(run, b"").await.assert_refused(REFUSED, &named);
     grown("in/large", b"", max + 1);
     let noop = guest("noop");
     let run = stage.buy(&["run", noop.to_str().unwrap(), "--dir", &stage.scene.arg("in")]);
-    stage.scene.finish(run, b"").await.assert_refused(REFUSED, &said);
+    let named = [said[0], said[1], "large has 67108865 bytes"];
+    stage.scene.finish(run, b"").await.assert_refused(REFUSED, &named);
     let raw = stage.raw(&stage.token);
     // Told while the client still sends: it must hear that, not a broken pipe.
     for _ in 0..10 {

@@ -114,16 +114,27 @@ impl Stage {
     /// Starts one more machine of an owner of its own, and waits for its offer.
     pub async fn add_machine(&mut self, name: &'static str, price: i64, slots: u32) {
         let opened = self.operator.open_account(&format!("owner of {name}")).await.unwrap();
-        let owner = Client::new(&self.url, &opened.token).unwrap();
+        self.add_machine_of(&opened.token, name, price, slots).await;
+    }
+
+    /// Starts one more machine of the owner with this token, and waits for its offer.
+    pub async fn add_machine_of(
+        &mut self,
+        token: &str,
+        name: &'static str,
+        price: i64,
+        slots: u32,
+    ) {
+        let (owner, token) = (Client::new(&self.url, token).unwrap(), token.to_owned());
+        let others = owner.machines().await.unwrap();
         let join = owner.join_code().await.unwrap().join;
-        let process = start_machine(&self.scene, name, price, slots, Some(&join));
+        let process = Some(start_machine(&self.scene, name, price, slots, Some(&join)));
         let id = until("enrolment", async || {
-            let machines = owner.machines().await.unwrap();
-            machines.first().map(|machine| machine.machine)
+            let mut machines = owner.machines().await.unwrap().into_iter().map(|m| m.machine);
+            machines.find(|machine| others.iter().all(|other| other.machine != *machine))
         })
         .await;
-        let process = Some(process);
-        self.machines.push(Machine { name, owner, token: opened.token, id, price, slots, process });
+        self.machines.push(Machine { name, owner, token, id, price, slots, process });
         self.all_offered().await;
     }
 

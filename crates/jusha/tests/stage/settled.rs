@@ -103,12 +103,14 @@ impl Stage {
         }
         assert_eq!(earned.values().sum::<i64>(), paid);
         for machine in &self.machines {
-            let earned = earned.get(&machine.id).copied().unwrap_or(0);
-            let wallet = machine.owner.wallet().await.unwrap();
-            assert_eq!(wallet.available_nanocredits, earned, "{}", machine.name);
-            assert_eq!(settlements_to(&machine.owner).await, earned, "{}", machine.name);
+            let of = |id| earned.get(&id).copied().unwrap_or(0);
             let view = machine.owner.machine(machine.id).await.unwrap();
-            assert_eq!(view.earned_nanocredits, earned, "{}", machine.name);
+            assert_eq!(view.earned_nanocredits, of(machine.id), "{}", machine.name);
+            let own = self.machines.iter().filter(|other| other.token == machine.token);
+            let sum: i64 = own.map(|own| of(own.id)).sum();
+            let wallet = machine.owner.wallet().await.unwrap();
+            assert_eq!(wallet.available_nanocredits, sum, "the owner of {}", machine.name);
+            assert_eq!(settlements_to(&machine.owner).await, sum, "the owner of {}", machine.name);
         }
     }
 }
