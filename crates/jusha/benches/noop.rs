@@ -103,14 +103,13 @@ impl Market {
         };
         let priced = now();
         self.buyer.submit(&job).await.unwrap();
-        let submitted = now();
         let over = |view: &wire::JobView| view.state == JobState::Done;
         let view = self.buyer.follow(job.job, |_| (), over).await.unwrap();
         let seen = now();
         let result = view.tasks[0].result.expect("a result");
         let result: TaskResult = self.buyer.json_blob(result).await.unwrap();
         assert_eq!(result.outcome, wire::Outcome::Exited { status: 0 });
-        Marks { begun, stored, priced, submitted, seen, fetched: now() }
+        Marks { begun, stored, priced, seen, fetched: now() }
     }
 
     async fn series(&self, first_index: u32) -> Vec<Marks> {
@@ -131,7 +130,6 @@ struct Marks {
     begun: u64,
     stored: u64,
     priced: u64,
-    submitted: u64,
     seen: u64,
     fetched: u64,
 }
@@ -310,7 +308,11 @@ async fn main() {
     let logged_whole = median(logged.iter().map(Marks::whole).collect());
     let found: Vec<Vec<Duration>> =
         logged.iter().filter_map(|marks| parts(marks, &exchange, &machine)).collect();
-    println!("\nwhere it goes, medians of {} jobs with debug logs ({})", found.len(), ms(logged_whole));
+    println!(
+        "\nwhere it goes, medians of {} jobs with debug logs ({})",
+        found.len(),
+        ms(logged_whole)
+    );
     let mut sum = Duration::ZERO;
     for (index, (name, _)) in PARTS.iter().enumerate() {
         let part = median(found.iter().map(|parts| parts[index]).collect());

@@ -88,7 +88,7 @@ impl Blobs {
             return Ok(bytes);
         }
         let bytes = self.download(digest).await?;
-        if let Err(error) = durable::replace(&path, &bytes) {
+        if let Err(error) = durable::keep(&path, &bytes) {
             tracing::warn!("blob {digest} is not cached: {error}");
         }
         Ok(bytes)

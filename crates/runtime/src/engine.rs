@@ -5,6 +5,7 @@
 //! leaves that out and is right as long as no NaN was born, which the processor's sticky
 //! invalid-operation flag tells ([`crate::float`]).
 
+use std::cell::OnceCell;
 use std::path::{Path, PathBuf};
 
 use base::Digest;
@@ -48,7 +49,8 @@ pub enum CompileError {
 /// Compiles modules, and keeps what it compiled in a directory if it has one.
 pub struct Compiler {
     fast: Engine,
-    canonical: Engine,
+    /// Made when it is first wanted: few tasks ever want it, and it takes a millisecond.
+    canonical: OnceCell<Engine>,
     artefacts: Option<PathBuf>,
 }
 
@@ -69,11 +71,18 @@ impl Compiler {
     /// A compiler that keeps artefacts in `artefacts`. Nothing else may write there: loading
     /// compiled code is running it.
     pub fn new(artefacts: Option<PathBuf>) -> Result<Self, CompileError> {
-        Ok(Compiler { fast: engine(false)?, canonical: engine(true)?, artefacts })
+        Ok(Compiler { fast: engine(false)?, canonical: OnceCell::new(), artefacts })
     }
 
-    fn engine(&self, build: Build) -> &Engine {
-        if build.canonical { &self.canonical } else { &self.fast }
+    fn engine(&self, build: Build) -> Result<&Engine, CompileError> {
+        if !build.canonical {
+            return Ok(&self.fast);
+        }
+        if let Some(canonical) = self.canonical.get() {
+            return Ok(canonical);
+        }
+        let canonical = engine(true)?;
+        Ok(self.canonical.get_or_init(|| canonical))
     }
 
     /// The compiled module, from the artefacts if it is there.
@@ -83,7 +92,7 @@ impl Compiler {
         max_pages: u32,
         build: Build,
     ) -> Result<Module, CompileError> {
-        let engine = self.engine(build);
+        let engine = self.engine(build)?;
         let path = self
             .artefacts
             .as_deref()
