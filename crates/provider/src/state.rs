@@ -22,6 +22,10 @@ use wire::Receipt;
 use crate::ProviderError;
 use crate::durable;
 
+/// How often, and how far apart, the lock is tried before another agent is believed to be there.
+const LOCK_TRIES: u32 = 60;
+const LOCK_PAUSE: std::time::Duration = std::time::Duration::from_millis(50);
+
 /// An open data directory, locked against a second agent.
 pub(crate) struct State {
     root: PathBuf,
@@ -54,11 +58,16 @@ impl State {
         let path = root.join("lock");
         let disk = |source| ProviderError::Disk { verb: "lock", path: path.clone(), source };
         let lock = File::create(&path).map_err(disk)?;
-        match lock.try_lock() {
-            Ok(()) => Ok(State { root: root.to_owned(), _lock: lock }),
-            Err(TryLockError::WouldBlock) => Err(ProviderError::InUse { data: root.to_owned() }),
-            Err(TryLockError::Error(source)) => Err(disk(source)),
+        // An agent that was killed while it started a worker leaves the lock, for a moment, to a
+        // process that has not yet become that worker.
+        for _ in 0..LOCK_TRIES {
+            match lock.try_lock() {
+                Ok(()) => return Ok(State { root: root.to_owned(), _lock: lock }),
+                Err(TryLockError::WouldBlock) => std::thread::park_timeout(LOCK_PAUSE),
+                Err(TryLockError::Error(source)) => return Err(disk(source)),
+            }
         }
+        Err(ProviderError::InUse { data: root.to_owned() })
     }
 
     pub(crate) fn root(&self) -> &Path {
