@@ -27,13 +27,14 @@ const WARM_UP: u32 = 5;
 
 /// An exchange and a machine, as an operator and an owner start them.
 struct Market {
-    scene: Scene,
     buyer: Client,
     url: String,
     token: String,
     /// Killed when dropped, the machine first.
     _machine: Process,
     _exchange: Process,
+    /// Their files: dropped last.
+    scene: Scene,
 }
 
 impl Market {

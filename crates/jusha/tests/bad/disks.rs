@@ -93,11 +93,11 @@ impl SmallDisk {
     }
 }
 
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        // Else the temporary directory could not be removed. The processes in it are gone first:
-        // a lazy unmount does not mind if not.
-        let _ = Command::new("umount").arg("--lazy").arg(&self.path).status();
+impl SmallDisk {
+    /// Makes the directory one that can be removed again, whoever still has it open.
+    fn unmount(self) {
+        let mut umount = Command::new("umount");
+        assert!(umount.arg("--lazy").arg(&self.path).status().unwrap().success());
     }
 }
 
@@ -155,14 +155,13 @@ fn an_exchange_with_a_full_disk_says_so_and_goes_on_when_there_is_space() {
             let mut stage = Stage::on(scene, Pace::PATIENT).await;
             stage.add_machine("ant", 300_000, 1).await;
             full_exchange(&mut stage, &disk).await;
-            drop(stage);
+            disk.unmount();
         },
     );
 }
 
 async fn full_exchange(stage: &mut Stage, disk: &SmallDisk) {
-    let before = stage.everything().await;
-    let blobs = disk.files();
+    let files = disk.files();
     disk.fill();
     let raw = stage.raw(&stage.token);
     let refused = raw.post("/v1/blobs", vec![7; 100_000]).await;
@@ -205,8 +204,7 @@ async fn full_exchange(stage: &mut Stage, disk: &SmallDisk) {
     let wallet = stage.buyer.wallet().await.unwrap();
     assert_eq!(wallet.available_nanocredits, crate::stage::FUNDS + accepted as i64);
     stage.audit().await;
-    assert_eq!(disk.files(), blobs, "no partial file");
-    drop(before);
+    assert_eq!(disk.files(), files, "no partial file");
 
     // A buyer is told, and served as soon as there is space.
     let noop = guest("noop");
@@ -259,6 +257,7 @@ fn an_exchange_does_not_begin_on_a_full_disk() {
         assert!(line.starts_with("listening on "), "{line}: {}", scene.read("exchange.log"));
         exchange.terminate();
         assert!(exchange.exit().await.success());
+        disk.unmount();
     });
 }
 
@@ -270,7 +269,7 @@ fn a_machine_with_a_full_disk_says_so_and_is_paid_when_there_is_space() {
             let mut stage = Stage::new(Pace::PATIENT).await;
             let disk = SmallDisk::mount(stage.scene.path("ant"));
             full_machine(&mut stage, &disk).await;
-            stage.machines[0].kill().await;
+            disk.unmount();
         },
     );
 }
@@ -371,4 +370,5 @@ async fn full_results() {
     let said = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(FAILED), "{said}");
     assert!(said.contains("can't write to standard output"), "{said}");
+    disk.unmount();
 }

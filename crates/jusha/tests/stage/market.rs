@@ -37,8 +37,6 @@ impl Pace {
 
 /// See the module.
 pub struct Stage {
-    /// Its files.
-    pub scene: Scene,
     /// Where the exchange is; it stays there when it is restarted.
     pub url: String,
     /// The operator.
@@ -53,6 +51,8 @@ pub struct Stage {
     pub machines: Vec<Machine>,
     pace: Pace,
     exchange: Option<Process>,
+    /// Its files. Dropped last, after the processes that write them.
+    pub scene: Scene,
 }
 
 /// A machine and its owner.
