@@ -64,6 +64,7 @@ pub(crate) fn job(core: &Core, job: &Job) -> JobView {
         budget_nanocredits: job.budget_nanocredits,
         paid_nanocredits: job.paid_nanocredits,
         waiting_reason: whole.then(|| core.state.waiting_reason(job.job)).flatten(),
+        task_count: u32::try_from(job.tasks.len()).unwrap_or(u32::MAX),
         tasks: tasks.map(|found| task(core, found)).collect(),
     }
 }

@@ -142,6 +142,7 @@ mod tests {
             budget_nanocredits: 1,
             paid_nanocredits: 3_100_000,
             waiting_reason: None,
+            task_count: tasks.len() as u32,
             tasks: tasks
                 .into_iter()
                 .map(|(state, fuel, attempts)| TaskView {

@@ -217,6 +217,27 @@ async fn verify_accepts_the_right_chain_and_no_other() {
     assert_eq!(verify(&scene.arg("nowhere")).await.status, 124);
 }
 
+#[tokio::test]
+async fn verify_reproduces_a_record_at_a_fuel_limit() {
+    let scene = Scene::new();
+    let work = Work { fuel_max: 15_000_000, ..program("pointers", &["3000"]) };
+    let limited = work.exec(&scene).await;
+    assert_eq!(limited.ran.status, 122, "{limited:?}");
+    let last = limited.chain.lines().last().unwrap();
+    assert!(field(last, "fuel") >= work.fuel_max, "{last}");
+    let chain = scene.write("limited.jsonl", &limited.chain).to_str().unwrap().to_owned();
+    let checkpoint = scene.arg("before");
+    let stop = (work.fuel_max - 1_000_000).to_string();
+    work.exec_with(&scene, &["--stop-at-fuel", &stop, "--checkpoint", &checkpoint]).await;
+    let verify = ["verify", &checkpoint, "--chain", &chain];
+    let right = scene.run(&[&verify[..], &["--fuel-max", "0.015"]].concat(), b"").await;
+    assert_eq!((right.status, right.stdout.starts_with("ok: record ")), (0, true), "{right:?}");
+    // Without the limit the program goes on past that record.
+    let wrong = scene.run(&verify, b"").await;
+    assert_eq!((wrong.status, wrong.stdout.starts_with("DIFFERS")), (1, true), "{wrong:?}");
+    assert!(wrong.stderr.contains("--fuel-max"), "{wrong:?}");
+}
+
 /// A record with one thing changed.
 fn alterations(line: &str) -> Vec<(&'static str, String)> {
     let record: serde_json::Value = serde_json::from_str(line).unwrap();

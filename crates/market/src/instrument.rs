@@ -53,7 +53,7 @@ pub fn instrument(name: &str) -> Option<&'static Instrument> {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum InstrumentRejection {
     /// There is no such instrument.
-    #[error("there is no instrument `{name}`: `jusha market` lists them")]
+    #[error("there is no instrument `{name}`: `jusha market list` lists them")]
     UnknownInstrument {
         /// What was given.
         name: String,

@@ -10,11 +10,9 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::checkpoint::CheckpointError;
 use crate::engine::{Compiler, NATIVE_STACK_BYTES};
 use crate::execution::{Execution, RunError};
-use crate::protocol::{FromWorker, Record, Start, ToWorker};
-use crate::save::CheckpointFile;
+use crate::protocol::{FromWorker, Start, ToWorker};
 
 /// Longest message: a checkpoint of 4 GiB of memory, its frames and its outputs.
 const MESSAGE_BYTES_MAX: u64 = 6 << 30;
@@ -113,48 +111,6 @@ impl WorkerEvents {
         self.over = event.is_final();
         event
     }
-}
-
-/// Runs a saved checkpoint to its next record, in a worker process of `program args…`.
-pub fn next_record(
-    file: &CheckpointFile,
-    program: &Path,
-    args: &[&str],
-) -> Result<Record, VerifyError> {
-    let (mut worker, mut events) = Worker::spawn(program, args)?;
-    worker.send(&ToWorker::Start(Box::new(Start {
-        task: file.task.clone(),
-        resume: Some(file.checkpoint.clone()),
-        fuel_max: base::TASK_FUEL_MAX,
-        stop_at_fuel: None,
-        artefacts: None,
-    })))?;
-    loop {
-        match events.next_event() {
-            FromWorker::Record(record) => return Ok(record),
-            FromWorker::Ended(end) => return Ok(end.record),
-            FromWorker::Refused { reason } => return Err(VerifyError::Refused(reason)),
-            FromWorker::Fault { reason } => return Err(VerifyError::Fault(reason)),
-            _ => {}
-        }
-    }
-}
-
-/// Why a span could not be run again.
-#[derive(Debug, thiserror::Error)]
-pub enum VerifyError {
-    /// The file is unusable.
-    #[error(transparent)]
-    Checkpoint(#[from] CheckpointError),
-    /// The runtime refused it.
-    #[error("{0}")]
-    Refused(String),
-    /// The host failed.
-    #[error("{0}")]
-    Fault(String),
-    /// No worker process.
-    #[error("a worker process could not be used: {0}")]
-    Worker(#[from] io::Error),
 }
 
 /// The body of the `worker` subcommand: serves one task and ends.

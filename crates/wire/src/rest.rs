@@ -261,7 +261,9 @@ pub struct JobView {
     pub paid_nanocredits: i64,
     /// Why nothing runs, when nothing runs: `no ask within the limit price`, say.
     pub waiting_reason: Option<String>,
-    /// Its tasks, in the order of submission.
+    /// How many tasks it has.
+    pub task_count: u32,
+    /// Its tasks, in the order of submission. A long list of jobs leaves out those of old ones.
     pub tasks: Vec<TaskView>,
 }
 

@@ -133,10 +133,10 @@ impl Desk<'_> {
         let unusable = |why| Err(Rejection::AskUnusable { ask, why });
         let Some(named) = self.state.market.order(ask).filter(|order| order.side == Side::Ask)
         else {
-            return unusable("there is no such ask; `jusha market` lists them");
+            return unusable("there is no such ask; `jusha market show` lists them");
         };
         if !named.is_open() {
-            return unusable("it is filled or cancelled; `jusha market` lists the open ones");
+            return unusable("it is filled or cancelled; `jusha market show` lists the open ones");
         }
         if named.instrument != instrument {
             return unusable("it trades another instrument; name that one for the job");

@@ -20,6 +20,7 @@ async fn a_long_list_of_jobs_leaves_out_the_tasks_of_the_oldest() {
     let whole = listed.iter().take_while(|job| job.tasks.len() == 1).count();
     assert!((50..110).contains(&whole), "{whole}");
     assert!(listed[whole..].iter().all(|job| job.tasks.is_empty()));
+    assert!(listed.iter().all(|job| job.task_count == 1));
     assert_eq!(buyer.job_view(job.job).await.tasks.len(), 1, "each by itself is whole");
     let orders: Vec<OrderView> = buyer.get("/v1/orders").await;
     assert_eq!(orders.len(), 110);

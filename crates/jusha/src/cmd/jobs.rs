@@ -148,7 +148,8 @@ async fn find(client: &Client, which: &Which) -> CliResult<JobView> {
         .filter(|job| !wanted.is_empty() && job.job.to_string()[4..].starts_with(wanted))
         .collect();
     match (matching.pop(), matching.len()) {
-        (Some(job), 0) => Ok(job),
+        // Not as listed: there its tasks may be left out.
+        (Some(job), 0) => Ok(client.job(job.job).await?),
         (None, _) => {
             Err(CliError::new(format!("no job of this account begins with `{}`", which.job))
                 .hint("`jusha jobs list` lists them"))
@@ -198,11 +199,16 @@ async fn list(client: &Client, json: bool) -> CliResult<()> {
     let head = ["job", "name", "state", "tasks", "submitted", "paid", "budget"];
     terminal::list(json, &jobs, "no jobs; `jusha run PROG.wasm` submits one", &head, |job| {
         let done = job.tasks.iter().filter(|task| task.result.is_some()).count();
+        let tasks = match (job.tasks.as_slice(), job.task_count) {
+            // Left out: the job by itself tells.
+            ([], all) => format!("{all}"),
+            (_, all) => format!("{done}/{all}"),
+        };
         vec![
             job.job.to_string(),
             job.name.clone(),
             state(job.state).to_owned(),
-            format!("{done}/{}", job.tasks.len()),
+            tasks,
             terminal::time(job.submitted_at_ms),
             amount::credits(job.paid_nanocredits),
             amount::credits(job.budget_nanocredits),

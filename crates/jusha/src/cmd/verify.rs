@@ -11,7 +11,7 @@ use serde::Deserialize;
 use crate::cmd::exec;
 use crate::error::{CliError, CliResult};
 use crate::local::{self, LocalEnd};
-use crate::{config, terminal};
+use crate::{amount, config, terminal};
 
 /// Run from a checkpoint to the next record of its chain and compare
 #[derive(Debug, Args)]
@@ -23,6 +23,10 @@ pub struct Verify {
     /// The chain to compare with, as `jusha exec --chain FILE` writes it
     #[arg(long, value_name = "FILE")]
     chain: PathBuf,
+    /// The limit that the run had: a run that stopped there has its last record there
+    #[arg(long, value_name = "GFUEL", value_parser = amount::parse_gfuel,
+          allow_hyphen_values = true)]
+    fuel_max: Option<u64>,
 }
 
 /// A line of a chain file.
@@ -61,7 +65,7 @@ pub fn main(options: &Verify) -> CliResult {
     let start = Start {
         task: file.task,
         resume: Some(file.checkpoint),
-        fuel_max: base::TASK_FUEL_MAX,
+        fuel_max: options.fuel_max.unwrap_or(base::TASK_FUEL_MAX),
         stop_at_fuel: None,
         artefacts: config::artefacts_dir(),
     };
@@ -92,6 +96,9 @@ fn judge(expected: Line, found: Record) -> CliResult {
         "DIFFERS: the chain says record {} at fuel {}: {}\n    recomputed: record {} at fuel {}: {}",
         expected.k, expected.fuel, expected.digest, found.k, found.fuel, found.digest
     ))?;
+    if expected.fuel < found.fuel {
+        eprintln!("hint: if the run had a limit, give it here, too: --fuel-max GFUEL");
+    }
     Ok(1)
 }
 
