@@ -54,11 +54,12 @@ pub struct Compiler {
     artefacts: Option<PathBuf>,
 }
 
-fn engine(canonical_nan: bool) -> Result<Engine, CompileError> {
+/// The engine that compiles and runs a build.
+pub fn engine(build: Build) -> Result<Engine, CompileError> {
     let mut config = Config::new();
     config
         .cranelift_opt_level(OptLevel::Speed)
-        .cranelift_nan_canonicalization(canonical_nan)
+        .cranelift_nan_canonicalization(build.canonical)
         .async_stack_size(NATIVE_STACK_BYTES + (1 << 20))
         .max_wasm_stack(NATIVE_STACK_BYTES)
         .wasm_multi_memory(true)
@@ -71,7 +72,7 @@ impl Compiler {
     /// A compiler that keeps artefacts in `artefacts`. Nothing else may write there: loading
     /// compiled code is running it.
     pub fn new(artefacts: Option<PathBuf>) -> Result<Self, CompileError> {
-        Ok(Compiler { fast: engine(false)?, canonical: OnceCell::new(), artefacts })
+        Ok(Compiler { fast: engine(Build::FAST)?, canonical: OnceCell::new(), artefacts })
     }
 
     fn engine(&self, build: Build) -> Result<&Engine, CompileError> {
@@ -81,7 +82,7 @@ impl Compiler {
         if let Some(canonical) = self.canonical.get() {
             return Ok(canonical);
         }
-        let canonical = engine(true)?;
+        let canonical = engine(Build::CANONICAL)?;
         Ok(self.canonical.get_or_init(|| canonical))
     }
 

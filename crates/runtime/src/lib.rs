@@ -13,6 +13,7 @@ mod engine;
 mod execution;
 mod float;
 mod instance;
+pub mod peer;
 pub mod protocol;
 pub mod save;
 pub mod task;
