@@ -156,7 +156,9 @@ fn measure(subject: &Subject, rounds: usize, scratch: &Path) -> Option<Row> {
         .ok()?;
     let mut compile = [Duration::ZERO; 3];
     let mut code = [0; 3];
-    for (at, variant) in [Variant::Plain, Variant::EngineFuel, Variant::Ours].into_iter().enumerate() {
+    for (at, variant) in
+        [Variant::Plain, Variant::EngineFuel, Variant::Ours].into_iter().enumerate()
+    {
         let before = cpu(UsageWho::RUSAGE_SELF);
         let compiled = peer::compile(&module, variant)
             .map_err(|error| println!("{name:10} skipped: {error}"))

@@ -103,7 +103,9 @@ pub unsafe fn run(
                          results: &mut [wasmtime::Val]| {
             let mut args = [0u64; 9];
             for (to, from) in args.iter_mut().zip(params) {
-                *to = from.i32().map_or_else(|| from.unwrap_i64() as u64, |value| value as u32 as u64);
+                *to = from
+                    .i32()
+                    .map_or_else(|| from.unwrap_i64() as u64, |value| value as u32 as u64);
             }
             let args = &args[..params.len()];
             let answer = match caller.data().memory {

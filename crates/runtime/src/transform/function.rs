@@ -20,6 +20,8 @@ pub struct Op<'a> {
     pub block: usize,
     /// Blocks that a branch may go to, the default last.
     pub targets: Vec<usize>,
+    /// Types of the operands that a loop begins with, or that lie below a resumable call's own.
+    pub below: Vec<ValType>,
     /// Fuel of the basic block that begins *after* this instruction (for `Loop`, `If`, `Else`,
     /// `End` and `BrIf`), if one does.
     pub charge: Option<i64>,
@@ -203,7 +205,15 @@ impl<'a> Reading<'a> {
     }
 
     fn push(&mut self, op: Operator<'a>, pops: usize, pushes: Vec<ValType>, block: usize) -> usize {
-        self.ops.push(Op { op, pops, pushes, block, targets: Vec::new(), charge: None });
+        self.ops.push(Op {
+            op,
+            pops,
+            pushes,
+            block,
+            targets: Vec::new(),
+            below: Vec::new(),
+            charge: None,
+        });
         self.ops.len() - 1
     }
 
@@ -275,6 +285,7 @@ impl<'a> Reading<'a> {
                 self.open.push(block);
                 if kind == BlockKind::Loop {
                     self.mark_resumable();
+                    self.ops[at].below = operand_types(validator, 0..after)?;
                 }
                 if kind != BlockKind::Block {
                     self.close_group();
@@ -364,18 +375,16 @@ impl<'a> Reading<'a> {
                 self.dead = true;
             }
             _ => {
-                if is_site(&op) {
+                let base = height - pops;
+                let pushes = operand_types(validator, base..after)?;
+                let below = if is_site(&op) {
                     self.mark_resumable();
-                }
-                let pushed = after + pops - height;
-                let pushes = (0..pushed)
-                    .rev()
-                    .map(|depth| match validator.get_operand_type(depth) {
-                        Some(Some(ty)) => Ok(ty),
-                        _ => Err(Refusal::Unsupported { what: format!("the instruction {op:?}") }),
-                    })
-                    .collect::<Result<Vec<_>, _>>()?;
-                self.push(op, pops, pushes, 0);
+                    operand_types(validator, 0..base)?
+                } else {
+                    Vec::new()
+                };
+                let at = self.push(op, pops, pushes, 0);
+                self.ops[at].below = below;
             }
         }
         Ok(())
@@ -386,6 +395,20 @@ impl<'a> Reading<'a> {
             self.close_group();
         }
     }
+}
+
+/// Types of the operands at these heights.
+fn operand_types(
+    validator: &wasmparser::FuncValidator<ValidatorResources>,
+    heights: std::ops::Range<usize>,
+) -> Result<Vec<ValType>, Refusal> {
+    let top = validator.operand_stack_height() as usize;
+    heights
+        .map(|height| match validator.get_operand_type(top - 1 - height) {
+            Some(Some(ty)) => Ok(ty),
+            _ => Err(Refusal::Unsupported { what: "an operand of no known type".to_owned() }),
+        })
+        .collect()
 }
 
 fn block_types(

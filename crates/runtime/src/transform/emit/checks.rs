@@ -11,16 +11,10 @@ impl Emitter<'_, '_, '_> {
         self.flush();
         self.code.push(I::I32Const(1));
         self.code.push(I::GlobalSet(self.context.layout.unwinding()));
-        self.leave_through(site);
-    }
-
-    pub(super) fn leave_through(&mut self, site: usize) {
         if site == 0 {
             self.cold(Label::Save);
         }
-        self.code.push(I::I32Const(site as i32));
-        self.code.push(I::GlobalSet(self.context.layout.position()));
-        self.br(Label::Save);
+        self.save_frame(site);
     }
 
     pub(super) fn if_rewinding(&mut self) -> Label {
@@ -88,7 +82,8 @@ impl Emitter<'_, '_, '_> {
         self.damaged();
         for (site, &case) in cases.iter().enumerate().rev() {
             self.close(case);
-            self.restore(site, base);
+            self.pop_frame(site, base);
+            self.load(site, 0, base);
             match self.towards(0, site) {
                 Some(label) => self.br(label),
                 None => self.arrive(normal),
@@ -130,10 +125,17 @@ impl Emitter<'_, '_, '_> {
             .take_while(|&at| self.function.within(self.sites[at].region, block))
             .last()
             .unwrap_or(site);
+        // Sites for which values are loaded here have a case of their own.
+        let loading: Vec<usize> = (site..=last).filter(|&at| self.loads(at, block)).collect();
+        let cases: Vec<Label> = loading.iter().map(|_| self.open_inner()).collect();
+        for &case in &cases {
+            self.cold(case);
+        }
+        let way = |emitter: &Self, at: usize| emitter.towards(block, at).unwrap_or(own);
         let depths: Vec<u32> = (site..=last)
-            .map(|at| match self.towards(block, at) {
-                Some(label) => self.depth(label),
-                None => self.depth(own),
+            .map(|at| match loading.binary_search(&at) {
+                Ok(case) => self.depth(cases[case]),
+                Err(_) => self.depth(way(self, at)),
             })
             .collect();
         self.code.push(I::GlobalGet(self.context.layout.position()));
@@ -141,6 +143,15 @@ impl Emitter<'_, '_, '_> {
         self.code.push(I::I32Sub);
         let default = self.depth(bad);
         self.code.push(I::BrTable(depths.into(), default));
+        let base = self.scratch(ValType::I32, 0);
+        for (&at, &case) in loading.iter().zip(&cases).rev() {
+            self.close(case);
+            self.code.push(I::GlobalGet(self.context.layout.frames_end()));
+            self.code.push(I::LocalSet(base));
+            self.load(at, block, base);
+            let way = way(self, at);
+            self.br(way);
+        }
         self.close(bad);
         self.damaged();
         self.close(own);

@@ -43,12 +43,14 @@ impl Emitter<'_, '_, '_> {
         self.open_if()
     }
 
-    /// Tells the compiler that what follows the label's block is cold, too: it believes this of
-    /// the target of an unlikely branch only.
+    /// Tells the compiler that what follows here and what follows the label's block is cold: it
+    /// believes this only of the target of an unlikely branch and of what follows a likely one.
     pub(super) fn cold(&mut self, label: Label) {
-        self.code.push(I::I32Const(0));
-        self.hints.push((self.code.len(), false));
-        self.br_if(label);
+        for likely in [false, true] {
+            self.code.push(I::I32Const(0));
+            self.hints.push((self.code.len(), likely));
+            self.br_if(label);
+        }
     }
 
     pub(super) fn open_if(&mut self) -> Label {

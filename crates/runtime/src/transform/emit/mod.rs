@@ -53,7 +53,7 @@ enum Label {
     Else(usize),
     /// Ends just before the site, or just before the loop, that this instruction is.
     Before(usize),
-    /// Ends where frames are saved.
+    /// Ends where the function returns after its frame was saved.
     Save,
     /// Anything else.
     Inner(u32),
@@ -64,6 +64,8 @@ struct Site {
     op: Option<usize>,
     /// Locals and slots to save, with their types.
     saved: Vec<(u32, ValType)>,
+    /// The region at whose beginning each of them is loaded.
+    homes: Vec<usize>,
     /// The region (block) in which the site directly lies.
     region: usize,
 }
@@ -157,7 +159,8 @@ pub fn emit<'a>(
     emitter.fuel = emitter.new_local(ValType::I64);
     emitter.number_sites();
     emitter.check_loops()?;
-    emitter.body()?;
+    emitter.assign_homes();
+    emitter.body();
     emitter.hints.sort_unstable();
     Ok(Emitted { extra_locals: emitter.extra_locals, code: emitter.code, hints: emitter.hints })
 }
@@ -251,10 +254,13 @@ impl Emitter<'_, '_, '_> {
         if entries > DISPATCH_MAX {
             return Err(too_large("too many calls within loops to be made resumable"));
         }
+        if self.sites.iter().map(|site| site.saved.len()).sum::<usize>() > SAVED_MAX {
+            return Err(too_large("too many calls and live values to be made resumable"));
+        }
         Ok(())
     }
 
-    fn body(&mut self) -> Result<(), Refusal> {
+    fn body(&mut self) {
         let layout = self.context.layout;
         self.code.push(I::GlobalGet(layout.fuel()));
         let delta = self.frame_depth - (self.function.entry_charge << layout::DEPTH_BITS);
@@ -263,18 +269,12 @@ impl Emitter<'_, '_, '_> {
         self.code.push(I::LocalSet(self.fuel));
         self.open(Label::Save);
         self.open(Label::Block(0));
-        // The entry's restore code needs every site's saved values, which are known only after
-        // the body was emitted: it is put in afterwards.
         self.open_region(0);
-        let entry_at = self.code.len();
-        let entry_nest = self.nest.clone();
+        self.entry_check();
         for index in 0..self.function.ops.len() {
             self.op(index);
         }
         debug_assert_eq!(self.nest, [Label::Save]);
-        if self.sites.iter().map(|site| site.saved.len()).sum::<usize>() > SAVED_MAX {
-            return Err(too_large("too many calls and live values to be made resumable"));
-        }
         // After the function's own `End`: results are in slots.
         self.code.push(I::LocalGet(self.fuel));
         self.code.push(I::I64Const(self.frame_depth));
@@ -286,18 +286,7 @@ impl Emitter<'_, '_, '_> {
         }
         self.code.push(I::Return);
         self.close(Label::Save);
-        self.save_frames();
+        self.no_results();
         self.code.push(I::End);
-
-        let rest = self.code.split_off(entry_at);
-        let later: Vec<(usize, bool)> =
-            self.hints.extract_if(.., |hint| hint.0 >= entry_at).collect();
-        self.open_at = entry_nest.iter().enumerate().map(|(at, &label)| (label, at)).collect();
-        self.nest = entry_nest;
-        self.entry_check();
-        let moved = self.code.len() - entry_at;
-        self.hints.extend(later.into_iter().map(|(at, likely)| (at + moved, likely)));
-        self.code.extend(rest);
-        Ok(())
     }
 }

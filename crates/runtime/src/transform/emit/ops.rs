@@ -28,9 +28,7 @@ impl<'a> Emitter<'_, 'a, '_> {
                 self.close(Label::Before(index));
                 self.code.push(I::Loop(BlockType::Empty));
                 self.enter(Label::Block(op.block));
-                let live: Vec<u32> = self.liveness.header[&op.block].iter().collect();
-                let height = self.stack.len();
-                let site = self.note_site(index, live, height, None);
+                let site = self.site_of_op[&index];
                 let cost = op.charge.unwrap_or(0);
                 self.charge(cost);
                 self.open_region(op.block);
@@ -84,7 +82,7 @@ impl<'a> Emitter<'_, 'a, '_> {
             O::Call { function_index } => {
                 let (params, results) = (self.context.function_arity)(function_index);
                 if (self.context.call_is_site)(function_index) {
-                    self.call_site(index, I::Call(function_index), params, results, false);
+                    self.call_site(index, I::Call(function_index), params, results);
                 } else {
                     self.ensure(params);
                     self.flush();
@@ -97,7 +95,7 @@ impl<'a> Emitter<'_, 'a, '_> {
             O::CallIndirect { type_index, table_index } => {
                 let (params, results) = (self.context.type_arity)(type_index);
                 let call = I::CallIndirect { type_index, table_index };
-                self.call_site(index, call, params + 1, results, true);
+                self.call_site(index, call, params + 1, results);
             }
             O::MemoryGrow { .. } => {
                 self.ensure(1);
@@ -154,22 +152,11 @@ impl<'a> Emitter<'_, 'a, '_> {
         self.charge(op.charge.unwrap_or(0));
     }
 
-    pub(super) fn call_site(
-        &mut self,
-        index: usize,
-        call: I<'a>,
-        params: usize,
-        results: usize,
-        indirect: bool,
-    ) {
+    pub(super) fn call_site(&mut self, index: usize, call: I<'a>, params: usize, results: usize) {
         let base = self.stack.len() - params;
         self.spill_all();
         self.close(Label::Before(index));
-        let live: Vec<u32> = self.liveness.after[&index].iter().collect();
-        // Arguments may be anything when the call is made again to resume what it called; the
-        // index of an indirect call may not.
-        let also = indirect.then(|| self.stack.len() - 1);
-        let site = self.note_site(index, live, base, also);
+        let site = self.site_of_op[&index];
         self.get_slots(base, self.stack.len());
         self.flush();
         self.code.push(call);
@@ -194,7 +181,7 @@ impl<'a> Emitter<'_, 'a, '_> {
         self.code.push(I::I32Eqz);
         self.hints.push((self.code.len(), true));
         self.br_if(spent);
-        self.leave_through(site);
+        self.save_frame(site);
         self.close(spent);
     }
 }
