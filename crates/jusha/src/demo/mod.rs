@@ -44,7 +44,12 @@ const MAX_PRICE: i64 = 1_000_000;
 const SEGMENT_FUEL: u64 = 1 << 31;
 /// The long task takes some 83 Gfuel; its machine is killed when so much is accepted and more is
 /// computed: late enough that something would be lost, early enough that much is left.
-const KILL_AT_FUEL: u64 = 30 * base::FUEL_PER_GFUEL;
+const KILL_AT_ACCEPTED_FUEL: u64 = 30 * base::FUEL_PER_GFUEL;
+/// On a slow disk checkpoints are rarer: then it is killed when so much is computed and anything
+/// is accepted,
+const KILL_AT_COMPUTED_FUEL: u64 = 40 * base::FUEL_PER_GFUEL;
+/// and at the latest here, before it is over.
+const KILL_AT_LAST_FUEL: u64 = 60 * base::FUEL_PER_GFUEL;
 /// Everything is over by then, or something is wrong.
 const DEMO_MAX: Duration = Duration::from_secs(300);
 
@@ -217,10 +222,11 @@ async fn follow_and_kill(
 /// The machine of the long task, when it is time.
 fn to_kill(long: &TaskView) -> Option<MachineId> {
     let attempt = long.attempts.last()?;
-    let due = long.state == TaskState::Running
-        && attempt.end.is_none()
-        && long.usage.fuel >= KILL_AT_FUEL
-        && long.progress_fuel > long.usage.fuel;
+    let (accepted, computed) = (long.usage.fuel, long.progress_fuel);
+    let enough = accepted >= KILL_AT_ACCEPTED_FUEL && computed > accepted
+        || accepted > 0 && computed >= KILL_AT_COMPUTED_FUEL
+        || computed >= KILL_AT_LAST_FUEL;
+    let due = long.state == TaskState::Running && attempt.end.is_none() && enough;
     due.then_some(attempt.machine)
 }
 
