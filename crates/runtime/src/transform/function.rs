@@ -67,7 +67,7 @@ pub struct Block {
 pub struct Function<'a> {
     pub params: Vec<ValType>,
     pub results: Vec<ValType>,
-    /// All locals, parameters first.
+    /// All locals: parameters, then the fuel (a parameter that the transform adds), then others.
     pub locals: Vec<ValType>,
     pub ops: Vec<Op<'a>>,
     pub blocks: Vec<Block>,
@@ -94,7 +94,7 @@ impl<'a> Function<'a> {
         let index = validator.index();
         validator.read_locals(&mut body.get_binary_reader()).map_err(Refusal::invalid)?;
         let mut reader = body.get_operators_reader().map_err(Refusal::invalid)?;
-        let locals: Vec<ValType> =
+        let mut locals: Vec<ValType> =
             (0..validator.len_locals()).map(|i| validator.get_local_type(i).unwrap()).collect();
         if locals.iter().any(|ty| matches!(ty, ValType::Ref(_))) {
             return Err(Refusal::Unsupported {
@@ -103,6 +103,7 @@ impl<'a> Function<'a> {
         }
         let ty = function_type(validator.resources(), index);
         let (params, results) = ty;
+        locals.insert(params.len(), ValType::I64);
         let mut reading = Reading {
             ops: Vec::new(),
             blocks: vec![Block {
@@ -132,17 +133,23 @@ impl<'a> Function<'a> {
         while !reader.eof() {
             let offset = reader.original_position();
             let op = reader.read().map_err(Refusal::invalid)?;
+            let metered = renumber(&op, params.len() as u32);
             let (pops, _) = if reading.dead { (0, 0) } else { arity(&op, &validator)? };
             let height = validator.operand_stack_height() as usize;
             // Block parameters are still on the stack when a block opens.
             validator.op(offset, &op).map_err(Refusal::invalid)?;
             let after = validator.operand_stack_height() as usize;
             reading.height_max = reading.height_max.max(after);
-            reading.step(op, pops as usize, height, after, &validator, is_site)?;
+            reading.step(metered, pops as usize, height, after, &validator, is_site)?;
         }
         reader.finish().map_err(Refusal::invalid)?;
         let Reading { ops, blocks, entry_charge, height_max, .. } = reading;
         Ok(Function { params, results, locals, ops, blocks, entry_charge, height_max })
+    }
+
+    /// The local that holds the fuel.
+    pub fn fuel(&self) -> u32 {
+        self.params.len() as u32
     }
 
     /// Whether `inner` is `outer` or lies in it.
@@ -157,6 +164,18 @@ impl<'a> Function<'a> {
             }
             block = self.blocks[block].parent;
         }
+    }
+}
+
+/// Makes room for the fuel among the locals.
+fn renumber<'a>(op: &Operator<'a>, fuel: u32) -> Operator<'a> {
+    use Operator as O;
+    let moved = |local: u32| local + u32::from(local >= fuel);
+    match *op {
+        O::LocalGet { local_index } => O::LocalGet { local_index: moved(local_index) },
+        O::LocalSet { local_index } => O::LocalSet { local_index: moved(local_index) },
+        O::LocalTee { local_index } => O::LocalTee { local_index: moved(local_index) },
+        _ => op.clone(),
     }
 }
 

@@ -23,6 +23,8 @@ pub const REWINDING: i64 = -(1 << 62);
 /// What the host sets to rewind: far enough below [`REWINDING`] to stay there while frames
 /// charge their way down, and far enough from the end of the range not to wrap.
 pub const REWIND_START: i64 = i64::MIN + (1 << 61);
+/// What a function returns as fuel after its frame was saved; the true value is in the global.
+pub const UNWOUND: i64 = i64::MIN;
 /// Size of the frame memory in pages: a frame's values take no more room than its depth
 /// charge, and an eighth of it remains for the last frames.
 pub const FRAME_PAGES: u64 = 160;

@@ -14,12 +14,13 @@ pub fn emit<'a>(
     result_type: BlockType,
     context: &Context<'_>,
 ) -> Emitted<'a> {
-    let base = function.locals.len() as u32;
-    let (fuel, first, second) = (base, base + 1, base + 2);
+    let fuel = function.fuel();
+    let first = function.locals.len() as u32;
+    let second = first + 1;
     let global = context.layout.fuel();
     let flush = [I::LocalGet(fuel), I::GlobalSet(global)];
     let mut code: Vec<I<'a>> = vec![
-        I::GlobalGet(global),
+        I::LocalGet(fuel),
         I::I64Const(function.entry_charge << layout::DEPTH_BITS),
         I::I64Sub,
         I::LocalSet(fuel),
@@ -27,7 +28,7 @@ pub fn emit<'a>(
     if context.exact {
         code.extend(flush.clone());
     }
-    // Branches to the function's label end here, so that fuel is flushed on every way out.
+    // Branches to the function's label end here, so that fuel is returned on every way out.
     code.push(I::Block(result_type));
     let mut nest = 0i64;
     for op in &function.ops {
@@ -47,6 +48,11 @@ pub fn emit<'a>(
             Operator::Br { .. } | Operator::BrIf { .. } | Operator::BrTable { .. } => {
                 // Nesting is unchanged, so depths are, too.
                 code.push(emit::reencode(&op.op));
+            }
+            Operator::Call { function_index } if function_index >= context.imports => {
+                code.push(I::LocalGet(fuel));
+                code.push(emit::reencode(&op.op));
+                code.push(I::LocalSet(fuel));
             }
             Operator::Call { .. } => {
                 code.extend(flush.clone());
@@ -79,11 +85,7 @@ pub fn emit<'a>(
             }
         }
     }
-    code.extend(flush);
+    code.push(I::LocalGet(fuel));
     code.push(I::End);
-    Emitted {
-        extra_locals: vec![ValType::I64, ValType::I32, ValType::I32],
-        code,
-        hints: Vec::new(),
-    }
+    Emitted { extra_locals: vec![ValType::I32, ValType::I32], code, hints: Vec::new() }
 }

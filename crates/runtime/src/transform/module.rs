@@ -5,8 +5,8 @@ use std::collections::HashMap;
 use wasm_encoder::reencode::{Reencode, RoundtripReencoder};
 use wasm_encoder::{
     BlockType, BranchHint, BranchHints, CodeSection, ConstExpr, ExportKind, ExportSection,
-    Function as EncFunction, GlobalSection, GlobalType, MemorySection, MemoryType, Module,
-    TypeSection, ValType as EncType,
+    Function as EncFunction, GlobalSection, GlobalType, Instruction as I, MemorySection,
+    MemoryType, Module, TypeSection, ValType as EncType,
 };
 use wasmparser::{Parser, Payload};
 
@@ -14,7 +14,7 @@ use super::admit::{Admitted, Refusal};
 use super::emit::{self, Context};
 use super::function::Function;
 use super::graph;
-use super::layout::{FRAME_PAGES, Layout, export};
+use super::layout::{self, FRAME_PAGES, Layout, export};
 use super::leaf;
 
 /// Transforms an admitted module. With `exact`, the fuel global is right in every basic block,
@@ -40,6 +40,8 @@ pub fn transform(admitted: &Admitted<'_>, exact: bool) -> Result<Vec<u8>, Refusa
         call_is_site: &call_is_site,
         function_arity: &function_arity,
         type_arity: &type_arity,
+        metered_types: admitted.types.len() as u32,
+        imports: imports as u32,
         exact,
     };
     let is_site = |op: &wasmparser::Operator<'_>| match op {
@@ -48,8 +50,11 @@ pub fn transform(admitted: &Admitted<'_>, exact: bool) -> Result<Vec<u8>, Refusa
         _ => false,
     };
 
-    let mut block_types =
-        BlockTypes { known: HashMap::new(), added: Vec::new(), next: admitted.types.len() as u32 };
+    let mut block_types = BlockTypes {
+        known: HashMap::new(),
+        added: Vec::new(),
+        next: 2 * admitted.types.len() as u32,
+    };
     let mut code = CodeSection::new();
     let mut hints = BranchHints::new();
     for (defined, (to_validate, body)) in admitted.functions.iter().enumerate() {
@@ -60,7 +65,7 @@ pub fn transform(admitted: &Admitted<'_>, exact: bool) -> Result<Vec<u8>, Refusa
         } else {
             leaf::emit(&read, block_types.of(&read), &context)
         };
-        let declared = read.locals[read.params.len()..].iter().chain(&emitted.extra_locals);
+        let declared = read.locals[read.params.len() + 1..].iter().chain(&emitted.extra_locals);
         let mut function =
             EncFunction::new_with_locals_types(declared.map(|&ty| emit::encode_type(ty)));
         let mut hinted = emitted.hints.iter().peekable();
@@ -79,7 +84,74 @@ pub fn transform(admitted: &Admitted<'_>, exact: bool) -> Result<Vec<u8>, Refusa
         }
         code.function(&function);
     }
+    // Tables hold functions that take and return fuel: imports are called through these.
+    for index in 0..imports {
+        code.function(&import_wrapper(admitted, layout, index as u32));
+    }
+    code.function(&start(admitted, layout));
     assemble(admitted, layout, &block_types.added, &code, &hints)
+}
+
+/// An imported function, as one that takes and returns fuel.
+fn import_wrapper(admitted: &Admitted<'_>, layout: Layout, import: u32) -> EncFunction {
+    let (params, _) = &admitted.types[admitted.function_types[import as usize] as usize];
+    let fuel = params.len() as u32;
+    let mut function = EncFunction::new([]);
+    function.instruction(&I::LocalGet(fuel)).instruction(&I::GlobalSet(layout.fuel()));
+    for param in 0..fuel {
+        function.instruction(&I::LocalGet(param));
+    }
+    function.instruction(&I::Call(import));
+    function.instruction(&I::GlobalGet(layout.fuel())).instruction(&I::End);
+    function
+}
+
+/// What the host calls: `_start`, its fuel from the global and back.
+fn start(admitted: &Admitted<'_>, layout: Layout) -> EncFunction {
+    let mut function = EncFunction::new([(1, EncType::I64)]);
+    let body = [
+        I::GlobalGet(layout.fuel()),
+        I::Call(admitted.start),
+        I::LocalTee(0),
+        I::I64Const(layout::REWINDING),
+        I::I64LtS,
+        I::If(BlockType::Empty),
+        I::LocalGet(0),
+        I::I64Const(layout::UNWOUND),
+        I::I64Ne,
+        I::If(BlockType::Empty),
+        // It ended while frames were being restored: they were forged.
+        I::I32Const(layout::TRAP_DAMAGED),
+        I::GlobalSet(layout.trap()),
+        I::Unreachable,
+        I::End,
+        I::Else,
+        I::LocalGet(0),
+        I::GlobalSet(layout.fuel()),
+        I::End,
+        I::End,
+    ];
+    for instruction in &body {
+        function.instruction(instruction);
+    }
+    function
+}
+
+/// Function indices of segments: tables hold an import's wrapper, not the import.
+struct TableFunctions {
+    imports: u32,
+    first_wrapper: u32,
+}
+
+impl Reencode for TableFunctions {
+    type Error = std::convert::Infallible;
+
+    fn function_index(
+        &mut self,
+        function: u32,
+    ) -> Result<u32, wasm_encoder::reencode::Error<Self::Error>> {
+        Ok(if function < self.imports { self.first_wrapper + function } else { function })
+    }
 }
 
 /// Block types for several results, which need an entry in the type section.
@@ -115,6 +187,11 @@ fn assemble(
 ) -> Result<Vec<u8>, Refusal> {
     let mut parts = Parts::default();
     let mut reencoder = RoundtripReencoder;
+    let imports = admitted.imports.len();
+    let mut tables = TableFunctions {
+        imports: imports as u32,
+        first_wrapper: admitted.function_types.len() as u32,
+    };
     let failed = |what: &str| Refusal::Unsupported { what: format!("an unusual {what} section") };
     for payload in Parser::new(0).parse_all(admitted.bytes) {
         match payload.map_err(Refusal::invalid)? {
@@ -124,9 +201,6 @@ fn assemble(
             Payload::ImportSection(section) => reencoder
                 .parse_import_section(&mut parts.imports, section)
                 .map_err(|_| failed("import"))?,
-            Payload::FunctionSection(section) => reencoder
-                .parse_function_section(&mut parts.functions, section)
-                .map_err(|_| failed("function"))?,
             Payload::TableSection(section) => reencoder
                 .parse_table_section(&mut parts.tables, section)
                 .map_err(|_| failed("table"))?,
@@ -136,7 +210,7 @@ fn assemble(
             Payload::GlobalSection(section) => reencoder
                 .parse_global_section(&mut parts.globals, section)
                 .map_err(|_| failed("global"))?,
-            Payload::ElementSection(section) => reencoder
+            Payload::ElementSection(section) => tables
                 .parse_element_section(&mut parts.elements, section)
                 .map_err(|_| failed("element"))?,
             Payload::DataSection(section) => reencoder
@@ -145,9 +219,22 @@ fn assemble(
             _ => {}
         }
     }
+    let encoded = |types: &[wasmparser::ValType]| -> Vec<EncType> {
+        types.iter().map(|&ty| emit::encode_type(ty)).collect()
+    };
+    for (params, results) in &admitted.types {
+        let (mut params, mut results) = (encoded(params), encoded(results));
+        params.push(EncType::I64);
+        results.push(EncType::I64);
+        parts.types.ty().function(params, results);
+    }
+    let metered = admitted.types.len() as u32;
+    for ty in admitted.function_types[imports..].iter().chain(&admitted.function_types[..imports]) {
+        parts.functions.function(ty + metered);
+    }
+    parts.functions.function(admitted.function_types[admitted.start as usize]);
     for results in added_types {
-        let results: Vec<EncType> = results.iter().map(|&ty| emit::encode_type(ty)).collect();
-        parts.types.ty().function([], results);
+        parts.types.ty().function([], encoded(results));
     }
     parts.memories.memory(MemoryType {
         minimum: FRAME_PAGES,
@@ -157,7 +244,8 @@ fn assemble(
         page_size_log2: None,
     });
     let mut exports = ExportSection::new();
-    exports.export(export::START, ExportKind::Func, admitted.start);
+    let start = (admitted.function_types.len() + imports) as u32;
+    exports.export(export::START, ExportKind::Func, start);
     if admitted.memory.is_some() {
         exports.export(export::MEMORY, ExportKind::Memory, 0);
     }

@@ -40,6 +40,10 @@ pub struct Context<'c> {
     /// Parameter and result counts of a function and of a type.
     pub function_arity: &'c dyn Fn(u32) -> (usize, usize),
     pub type_arity: &'c dyn Fn(u32) -> (usize, usize),
+    /// What to add to a type's index for the same type with fuel as its last parameter and result.
+    pub metered_types: u32,
+    /// Imported functions; they neither take nor return fuel.
+    pub imports: u32,
     /// Keep the fuel global exact in every basic block, so that it can be read after a trap.
     pub exact: bool,
 }
@@ -123,7 +127,8 @@ pub fn frame_depth(function: &Function<'_>) -> i64 {
     let wide = function.locals.contains(&ValType::V128)
         || function.ops.iter().any(|op| op.pushes.contains(&ValType::V128));
     let per_value = if wide { 16 } else { 8 };
-    let values = function.locals.len() + function.height_max;
+    // The fuel is no local of the original.
+    let values = function.locals.len() - 1 + function.height_max;
     (((64 + per_value * values) as i64 + 15) / 16).min(layout::DEPTH_GUARD)
 }
 
@@ -149,14 +154,13 @@ pub fn emit<'a>(
         spilled: 0,
         slots: BTreeMap::new(),
         extra_locals: Vec::new(),
-        fuel: 0,
+        fuel: function.fuel(),
         scratch: BTreeMap::new(),
         sites: Vec::new(),
         site_of_op: BTreeMap::new(),
         frame_depth: frame_depth(function),
         function_index,
     };
-    emitter.fuel = emitter.new_local(ValType::I64);
     emitter.number_sites();
     emitter.check_loops()?;
     emitter.assign_homes();
@@ -261,8 +265,7 @@ impl Emitter<'_, '_, '_> {
     }
 
     fn body(&mut self) {
-        let layout = self.context.layout;
-        self.code.push(I::GlobalGet(layout.fuel()));
+        self.code.push(I::LocalGet(self.fuel));
         let delta = self.frame_depth - (self.function.entry_charge << layout::DEPTH_BITS);
         self.code.push(I::I64Const(delta));
         self.code.push(I::I64Add);
@@ -276,17 +279,17 @@ impl Emitter<'_, '_, '_> {
         }
         debug_assert_eq!(self.nest, [Label::Save]);
         // After the function's own `End`: results are in slots.
-        self.code.push(I::LocalGet(self.fuel));
-        self.code.push(I::I64Const(self.frame_depth));
-        self.code.push(I::I64Sub);
-        self.code.push(I::GlobalSet(layout.fuel()));
         for (height, &ty) in self.function.results.clone().iter().enumerate() {
             let slot = self.slot(height, ty);
             self.code.push(I::LocalGet(slot));
         }
+        self.code.push(I::LocalGet(self.fuel));
+        self.code.push(I::I64Const(self.frame_depth));
+        self.code.push(I::I64Sub);
         self.code.push(I::Return);
         self.close(Label::Save);
         self.no_results();
+        self.code.push(I::I64Const(layout::UNWOUND));
         self.code.push(I::End);
     }
 }

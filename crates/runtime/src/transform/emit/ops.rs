@@ -85,15 +85,22 @@ impl<'a> Emitter<'_, 'a, '_> {
                     self.call_site(index, I::Call(function_index), params, results);
                 } else {
                     self.ensure(params);
-                    self.flush();
-                    self.code.push(I::Call(function_index));
+                    if function_index < self.context.imports {
+                        self.flush();
+                        self.code.push(I::Call(function_index));
+                        self.reload();
+                    } else {
+                        self.code.push(I::LocalGet(self.fuel));
+                        self.code.push(I::Call(function_index));
+                        self.code.push(I::LocalSet(self.fuel));
+                    }
                     self.pop(params);
-                    self.reload();
                     self.stack.extend_from_slice(&op.pushes);
                 }
             }
             O::CallIndirect { type_index, table_index } => {
                 let (params, results) = (self.context.type_arity)(type_index);
+                let type_index = type_index + self.context.metered_types;
                 let call = I::CallIndirect { type_index, table_index };
                 self.call_site(index, call, params + 1, results);
             }
@@ -157,30 +164,33 @@ impl<'a> Emitter<'_, 'a, '_> {
         self.spill_all();
         self.close(Label::Before(index));
         let site = self.site_of_op[&index];
-        self.get_slots(base, self.stack.len());
-        self.flush();
+        let args = base + params - usize::from(matches!(call, I::CallIndirect { .. }));
+        self.get_slots(base, args);
+        self.code.push(I::LocalGet(self.fuel));
+        self.get_slots(args, self.stack.len());
         self.code.push(call);
+        self.code.push(I::LocalSet(self.fuel));
         self.pop(params);
         self.stack.extend_from_slice(&self.function.ops[index].pushes);
         debug_assert_eq!(self.stack.len(), base + results);
         self.spilled = base;
-        self.reload();
         self.code.push(I::LocalGet(self.fuel));
         self.code.push(I::I64Const(0));
         self.code.push(I::I64LtS);
         let spent = self.open_cold_if();
-        // Nothing returns while frames are being restored, unless they were forged.
         self.code.push(I::LocalGet(self.fuel));
         self.code.push(I::I64Const(layout::REWINDING));
-        self.code.push(I::I64LtS);
+        self.code.push(I::I64GeS);
+        self.hints.push((self.code.len(), true));
+        self.br_if(spent);
+        // Nothing returns while frames are being restored, unless they were forged.
+        self.code.push(I::LocalGet(self.fuel));
+        self.code.push(I::I64Const(layout::UNWOUND));
+        self.code.push(I::I64Ne);
         let forged = self.open_cold_if();
         self.cold(forged);
         self.damaged();
         self.close(forged);
-        self.code.push(I::GlobalGet(self.context.layout.unwinding()));
-        self.code.push(I::I32Eqz);
-        self.hints.push((self.code.len(), true));
-        self.br_if(spent);
         self.save_frame(site);
         self.close(spent);
     }
