@@ -6,7 +6,7 @@
 //! - *ours, no chain*: transformed, in one segment;
 //! - *ours*: transformed, with a record of the chain at each multiple of the default S.
 //!
-//! `cargo bench -p runtime --bench speed [-- [--rounds N] [--wasm FILE ARGS…] [GUEST…]]`
+//! `cargo bench -p runtime --bench speed [-- [--rounds N] [--keep] [--wasm FILE ARGS…] [GUEST…]]`
 //!
 //! Each run is a process of its own, whose CPU time counts, start-up included; modules were
 //! compiled before. Figures are medians of ratios within a round, with the middle half's spread.
@@ -47,7 +47,12 @@ fn main() -> ExitCode {
         rounds = args[1].parse().unwrap_or(rounds);
         args.drain(..2);
     }
-    let scratch = tempfile::tempdir().expect("a temporary directory");
+    let mut scratch = tempfile::tempdir().expect("a temporary directory");
+    if args.first().is_some_and(|arg| arg == "--keep") {
+        args.remove(0);
+        scratch.disable_cleanup(true);
+        println!("machine code is kept in {}", scratch.path().display());
+    }
     let mut ratios = Vec::new();
     let mut growth = Vec::new();
     println!("CPU time, medians of {rounds} alternated runs; plain = 1");

@@ -23,9 +23,6 @@ impl Emitter<'_, '_, '_> {
         self.code.push(I::I64LtS);
         let rewinding = self.open_cold_if();
         self.cold(rewinding);
-        // What was charged on the way here must not add up over the frames until it wraps.
-        self.code.push(I::I64Const(layout::REWIND_START));
-        self.code.push(I::LocalSet(self.fuel));
         rewinding
     }
 
@@ -52,6 +49,10 @@ impl Emitter<'_, '_, '_> {
         let normal = self.open_cold_if();
 
         let rewinding = self.if_rewinding();
+        // What was charged on the way here must not add up over the frames until it wraps. (In a
+        // loop's check the constant would take a register in the loop.)
+        self.code.push(I::I64Const(layout::REWIND_START));
+        self.code.push(I::LocalSet(self.fuel));
         let base = self.scratch(ValType::I32, 0);
         // The frame ends with its position and function.
         self.code.push(I::GlobalGet(layout.frames_end()));
