@@ -41,13 +41,12 @@ impl Emitter<'_, '_, '_> {
 
     pub(super) fn entry_check(&mut self) {
         let layout = self.context.layout;
-        self.code.push(I::LocalGet(self.fuel));
-        self.code.push(I::I64Const(layout::ENTRY_MASK));
-        self.code.push(I::I64And);
-        self.code.push(I::I64Const(0));
-        self.code.push(I::I64Ne);
-        let normal = self.open_cold_if();
-
+        let normal = self.open_unlikely(&[
+            I::LocalGet(self.fuel),
+            I::I64Const(layout::ENTRY_MASK),
+            I::I64And,
+            I::I64Eqz,
+        ]);
         let rewinding = self.if_rewinding();
         // What was charged on the way here must not add up over the frames until it wraps. (In a
         // loop's check the constant would take a register in the loop.)
@@ -112,10 +111,8 @@ impl Emitter<'_, '_, '_> {
     }
 
     pub(super) fn header_check(&mut self, block: usize, site: usize) {
-        self.code.push(I::LocalGet(self.fuel));
-        self.code.push(I::I64Const(0));
-        self.code.push(I::I64LtS);
-        let normal = self.open_cold_if();
+        let enough = [I::LocalGet(self.fuel), I::I64Const(0), I::I64GeS];
+        let normal = self.open_unlikely(&enough);
         let rewinding = self.if_rewinding();
         let own = self.open_inner();
         let bad = self.open_inner();

@@ -6,7 +6,7 @@ use wasmparser::ValType;
 use super::{Emitter, Label};
 use crate::transform::function::BlockKind;
 
-impl Emitter<'_, '_, '_> {
+impl<'a> Emitter<'_, 'a, '_> {
     pub(super) fn depth(&self, label: Label) -> u32 {
         let at = self.open_at.get(&label).expect("label is open");
         (self.nest.len() - 1 - at) as u32
@@ -35,6 +35,18 @@ impl Emitter<'_, '_, '_> {
         let label = Label::Inner(self.inner_labels);
         self.open(label);
         label
+    }
+
+    /// Opens a block of cold code, which a condition on the stack skips nearly always. The hot way
+    /// is the branch's target and not what follows it: the compiler's loop-invariant code motion
+    /// looks at a branch's first target first, and takes the way out of a loop in the cold code
+    /// for the end of the loop.
+    pub(super) fn open_unlikely(&mut self, condition: &[I<'a>]) -> Label {
+        let skipped = self.open_inner();
+        self.code.extend_from_slice(condition);
+        self.hints.push((self.code.len(), true));
+        self.br_if(skipped);
+        skipped
     }
 
     /// Opens an `if` that is hardly ever entered.

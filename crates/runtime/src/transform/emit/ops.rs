@@ -174,10 +174,8 @@ impl<'a> Emitter<'_, 'a, '_> {
         self.stack.extend_from_slice(&self.function.ops[index].pushes);
         debug_assert_eq!(self.stack.len(), base + results);
         self.spilled = base;
-        self.code.push(I::LocalGet(self.fuel));
-        self.code.push(I::I64Const(0));
-        self.code.push(I::I64LtS);
-        let spent = self.open_cold_if();
+        let enough = [I::LocalGet(self.fuel), I::I64Const(0), I::I64GeS];
+        let spent = self.open_unlikely(&enough);
         self.code.push(I::LocalGet(self.fuel));
         self.code.push(I::I64Const(layout::REWINDING));
         self.code.push(I::I64GeS);
