@@ -24,7 +24,7 @@ mod world;
 pub use transform::admit::MODULE_BYTES_MAX;
 
 /// Version of the transform: part of every task digest.
-pub const TRANSFORM_VERSION: u32 = 1;
+pub const TRANSFORM_VERSION: u32 = 2;
 /// Version of the cost table: part of every task digest.
 pub const COST_TABLE_VERSION: u32 = 1;
 /// Shortest segment: below it the records would cost more than the work.

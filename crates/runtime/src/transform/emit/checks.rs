@@ -26,11 +26,11 @@ impl Emitter<'_, '_, '_> {
         rewinding
     }
 
-    /// Frames that no run of this module saved: the checkpoint was forged.
-    pub(super) fn damaged(&mut self) {
-        self.code.push(I::I32Const(layout::TRAP_DAMAGED));
-        self.code.push(I::GlobalSet(self.context.layout.trap()));
-        self.code.push(I::Unreachable);
+    /// Goes to where the function traps, on a condition that only a forged frame fulfils: one
+    /// that no run of this module saved.
+    pub(super) fn damaged_if(&mut self) {
+        self.hints.push((self.code.len(), false));
+        self.br_if(Label::Damaged);
     }
 
     pub(super) fn arrive(&mut self, normal: Label) {
@@ -64,22 +64,16 @@ impl Emitter<'_, '_, '_> {
         self.code.push(I::I32Load(self.frame_arg(4, 2)));
         self.code.push(I::I32Const(self.function_index as i32));
         self.code.push(I::I32Ne);
-        let other = self.open_cold_if();
-        self.cold(other);
-        self.damaged();
-        self.close(other);
+        self.damaged_if();
         let cases: Vec<Label> = (0..self.sites.len()).map(|_| self.open_inner()).collect();
-        // A position that is none of ours can only come from a damaged checkpoint: trap.
-        let bad = self.open_inner();
-        for &label in cases.iter().chain([&bad]) {
+        for &label in &cases {
             self.cold(label);
         }
         let depths: Vec<u32> = cases.iter().map(|&case| self.depth(case)).collect();
         self.code.push(I::GlobalGet(layout.position()));
-        let default = self.depth(bad);
+        // A position that is none of ours can only come from a damaged checkpoint.
+        let default = self.depth(Label::Damaged);
         self.code.push(I::BrTable(depths.into(), default));
-        self.close(bad);
-        self.damaged();
         for (site, &case) in cases.iter().enumerate().rev() {
             self.close(case);
             self.pop_frame(site, base);
@@ -115,9 +109,8 @@ impl Emitter<'_, '_, '_> {
         let normal = self.open_unlikely(&enough);
         let rewinding = self.if_rewinding();
         let own = self.open_inner();
-        let bad = self.open_inner();
         self.cold(own);
-        self.cold(bad);
+        self.cold(Label::Again(block));
         // The sites in a loop are numbered without a gap, its header first.
         let last = (site..self.sites.len())
             .take_while(|&at| self.function.within(self.sites[at].region, block))
@@ -139,7 +132,7 @@ impl Emitter<'_, '_, '_> {
         self.code.push(I::GlobalGet(self.context.layout.position()));
         self.code.push(I::I32Const(site as i32));
         self.code.push(I::I32Sub);
-        let default = self.depth(bad);
+        let default = self.depth(Label::Damaged);
         self.code.push(I::BrTable(depths.into(), default));
         let base = self.scratch(ValType::I32, 0);
         for (&at, &case) in loading.iter().zip(&cases).rev() {
@@ -150,8 +143,6 @@ impl Emitter<'_, '_, '_> {
             let way = way(self, at);
             self.br(way);
         }
-        self.close(bad);
-        self.damaged();
         self.close(own);
         self.arrive(normal);
         self.close(rewinding);

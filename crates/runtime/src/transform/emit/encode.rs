@@ -17,6 +17,18 @@ pub fn encode_block_type(ty: wasmparser::BlockType) -> BlockType {
     RoundtripReencoder.block_type(ty).expect("admitted block types can be encoded")
 }
 
+/// A type's zero.
+pub fn zero<'a>(ty: ValType) -> I<'a> {
+    match ty {
+        ValType::I32 => I::I32Const(0),
+        ValType::I64 => I::I64Const(0),
+        ValType::F32 => I::F32Const(0f32.into()),
+        ValType::F64 => I::F64Const(0f64.into()),
+        ValType::V128 => I::V128Const(0),
+        ValType::Ref(_) => unreachable!("references are refused at admission"),
+    }
+}
+
 /// A value type as it was.
 pub fn encode_type(ty: ValType) -> EncType {
     RoundtripReencoder.val_type(ty).expect("admitted types can be encoded")

@@ -3,6 +3,7 @@
 use wasm_encoder::{Instruction as I, MemArg};
 use wasmparser::ValType;
 
+use super::encode::zero;
 use super::{Emitter, Label, saved_bytes};
 
 impl Emitter<'_, '_, '_> {
@@ -11,7 +12,12 @@ impl Emitter<'_, '_, '_> {
     }
 
     pub(super) fn frame_bytes(&self, site: usize) -> u64 {
-        self.sites[site].saved.iter().map(|&(_, ty)| saved_bytes(ty)).sum()
+        self.sites[site]
+            .saved
+            .iter()
+            .map(|&(_, ty)| saved_bytes(ty))
+            .sum::<u64>()
+            .next_multiple_of(8)
     }
 
     /// Takes a site's frame off the frame memory; its values are read from there right after.
@@ -40,10 +46,10 @@ impl Emitter<'_, '_, '_> {
                 self.code.push(I::LocalGet(base));
                 self.code.push(match ty {
                     ValType::I32 => I::I32Load(self.frame_arg(offset, 2)),
-                    ValType::I64 => I::I64Load(self.frame_arg(offset, 3)),
+                    ValType::I64 => I::I64Load(self.frame_arg(offset, 2)),
                     ValType::F32 => I::F32Load(self.frame_arg(offset, 2)),
-                    ValType::F64 => I::F64Load(self.frame_arg(offset, 3)),
-                    ValType::V128 => I::V128Load(self.frame_arg(offset, 3)),
+                    ValType::F64 => I::F64Load(self.frame_arg(offset, 2)),
+                    ValType::V128 => I::V128Load(self.frame_arg(offset, 2)),
                     ValType::Ref(_) => unreachable!("references are refused at admission"),
                 });
                 self.code.push(I::LocalSet(local));
@@ -64,23 +70,22 @@ impl Emitter<'_, '_, '_> {
             let (local, ty) = self.sites[site].saved[at];
             self.code.push(I::LocalGet(base));
             self.code.push(I::LocalGet(local));
-            // Narrow values are widened, so that padding is zero and not what was there.
-            match ty {
-                ValType::I32 => {
-                    self.code.push(I::I64ExtendI32U);
-                    self.code.push(I::I64Store(self.frame_arg(offset, 3)));
-                }
-                ValType::I64 => self.code.push(I::I64Store(self.frame_arg(offset, 3))),
-                ValType::F32 => {
-                    self.code.push(I::I32ReinterpretF32);
-                    self.code.push(I::I64ExtendI32U);
-                    self.code.push(I::I64Store(self.frame_arg(offset, 3)));
-                }
-                ValType::F64 => self.code.push(I::F64Store(self.frame_arg(offset, 3))),
-                ValType::V128 => self.code.push(I::V128Store(self.frame_arg(offset, 3))),
+            self.code.push(match ty {
+                ValType::I32 => I::I32Store(self.frame_arg(offset, 2)),
+                ValType::I64 => I::I64Store(self.frame_arg(offset, 2)),
+                ValType::F32 => I::F32Store(self.frame_arg(offset, 2)),
+                ValType::F64 => I::F64Store(self.frame_arg(offset, 2)),
+                ValType::V128 => I::V128Store(self.frame_arg(offset, 2)),
                 ValType::Ref(_) => unreachable!("references are refused at admission"),
-            }
+            });
             offset += saved_bytes(ty);
+        }
+        if !offset.is_multiple_of(8) {
+            // What was there before is no part of the state.
+            self.code.push(I::LocalGet(base));
+            self.code.push(I::I32Const(0));
+            self.code.push(I::I32Store(self.frame_arg(offset, 2)));
+            offset += 4;
         }
         self.code.push(I::LocalGet(base));
         self.code.push(I::I64Const(i64::from(self.function_index) << 32 | site as i64));
@@ -88,21 +93,21 @@ impl Emitter<'_, '_, '_> {
         self.code.push(I::LocalGet(base));
         self.code.push(I::I32Const(offset as i32 + 8));
         self.code.push(I::I32Add);
+        self.code.push(I::LocalTee(base));
         self.code.push(I::GlobalSet(layout.frames_end()));
-        self.br(Label::Save);
+        let region = self.sites[site].region;
+        if region != 0 {
+            // Never zero.
+            self.code.push(I::LocalGet(base));
+            self.br_if(Label::Save);
+            self.br(Label::Again(region));
+        } else {
+            self.br(Label::Save);
+        }
     }
 
     /// What a function returns when nobody looks at it.
     pub(super) fn no_results(&mut self) {
-        for &ty in &self.function.results.clone() {
-            self.code.push(match ty {
-                ValType::I32 => I::I32Const(0),
-                ValType::I64 => I::I64Const(0),
-                ValType::F32 => I::F32Const(0f32.into()),
-                ValType::F64 => I::F64Const(0f64.into()),
-                ValType::V128 => I::V128Const(0),
-                ValType::Ref(_) => unreachable!("references are refused at admission"),
-            });
-        }
+        self.code.extend(self.function.results.iter().map(|&ty| zero(ty)));
     }
 }

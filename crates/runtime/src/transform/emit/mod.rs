@@ -59,6 +59,12 @@ enum Label {
     Before(usize),
     /// Ends where the function returns after its frame was saved.
     Save,
+    /// Ends where the function traps because its saved frame was forged.
+    Damaged,
+    /// Ends behind a loop.
+    Exit(usize),
+    /// Ends where a loop is begun again: see [`Emitter::end_loop`].
+    Again(usize),
     /// Anything else.
     Inner(u32),
 }
@@ -116,9 +122,14 @@ fn type_key(ty: ValType) -> u8 {
     }
 }
 
-/// Bytes that a value takes in a frame.
+/// Bytes that a value takes in a frame: no more than it has. Widening it would be one operation
+/// more, and if the value doesn't change in a loop, one that the compiler does before the loop.
 fn saved_bytes(ty: ValType) -> u64 {
-    if ty == ValType::V128 { 16 } else { 8 }
+    match ty {
+        ValType::I32 | ValType::F32 => 4,
+        ValType::V128 => 16,
+        _ => 8,
+    }
 }
 
 /// The depth that a frame is charged for, in units of 16 bytes: all its locals and its highest
@@ -271,13 +282,14 @@ impl Emitter<'_, '_, '_> {
         self.code.push(I::I64Add);
         self.code.push(I::LocalSet(self.fuel));
         self.open(Label::Save);
+        self.open(Label::Damaged);
         self.open(Label::Block(0));
         self.open_region(0);
         self.entry_check();
         for index in 0..self.function.ops.len() {
             self.op(index);
         }
-        debug_assert_eq!(self.nest, [Label::Save]);
+        debug_assert_eq!(self.nest, [Label::Save, Label::Damaged]);
         // After the function's own `End`: results are in slots.
         for (height, &ty) in self.function.results.clone().iter().enumerate() {
             let slot = self.slot(height, ty);
@@ -287,6 +299,10 @@ impl Emitter<'_, '_, '_> {
         self.code.push(I::I64Const(self.frame_depth));
         self.code.push(I::I64Sub);
         self.code.push(I::Return);
+        self.close(Label::Damaged);
+        self.code.push(I::I32Const(layout::TRAP_DAMAGED));
+        self.code.push(I::GlobalSet(self.context.layout.trap()));
+        self.code.push(I::Unreachable);
         self.close(Label::Save);
         self.no_results();
         self.code.push(I::I64Const(layout::UNWOUND));

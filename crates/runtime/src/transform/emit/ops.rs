@@ -1,10 +1,13 @@
 //! Instructions, one by one.
 
+use std::collections::BTreeSet;
+
 use wasm_encoder::{BlockType, Instruction as I};
 use wasmparser::{Operator, ValType};
 
-use super::encode::{bulk_charge, encode_block_type, memory_grow, reencode};
+use super::encode::{bulk_charge, encode_block_type, memory_grow, reencode, zero};
 use super::{Emitter, Label};
+use crate::transform::function::BlockKind;
 use crate::transform::layout;
 
 impl<'a> Emitter<'_, 'a, '_> {
@@ -26,8 +29,10 @@ impl<'a> Emitter<'_, 'a, '_> {
             O::Loop { .. } => {
                 self.spill_all();
                 self.close(Label::Before(index));
+                self.open(Label::Exit(op.block));
                 self.code.push(I::Loop(BlockType::Empty));
                 self.enter(Label::Block(op.block));
+                self.open(Label::Again(op.block));
                 let site = self.site_of_op[&index];
                 let cost = op.charge.unwrap_or(0);
                 self.charge(cost);
@@ -58,7 +63,11 @@ impl<'a> Emitter<'_, 'a, '_> {
                     if block.end_live {
                         self.spill_all();
                     }
-                    self.close(Label::Block(op.block));
+                    if block.kind == BlockKind::Loop {
+                        self.end_loop(op.block);
+                    } else {
+                        self.close(Label::Block(op.block));
+                    }
                     self.stack_in_slots(block.height, &block.results);
                 } else {
                     self.close(Label::Block(op.block));
@@ -134,6 +143,37 @@ impl<'a> Emitter<'_, 'a, '_> {
         }
     }
 
+    /// Ends a loop. Behind its last instruction lies what a safepoint in it branches to if, after
+    /// saving its frame, it doesn't return. It always does, but the compiler doesn't know: for
+    /// its loop-invariant code motion, which goes through the blocks in order of dominance, a way
+    /// out of a loop is the loop's end, and it would move nothing out of what comes after.
+    fn end_loop(&mut self, block: usize) {
+        let function = self.function;
+        if function.blocks[block].end_live {
+            self.br(Label::Exit(block));
+        }
+        self.close(Label::Again(block));
+        let loop_op = function.blocks[block].start;
+        let assigned: BTreeSet<u32> = function.ops[loop_op..function.blocks[block].end]
+            .iter()
+            .filter_map(|op| match op.op {
+                Operator::LocalSet { local_index } | Operator::LocalTee { local_index } => {
+                    Some(local_index)
+                }
+                _ => None,
+            })
+            .collect();
+        // What changes in the loop begins anew, so that no old value is kept for this.
+        let changing = self.liveness.header[&block].iter().filter(|local| assigned.contains(local));
+        for local in changing.chain([self.fuel]).collect::<Vec<_>>() {
+            self.code.push(zero(function.locals[local as usize]));
+            self.code.push(I::LocalSet(local));
+        }
+        self.br(Label::Block(block));
+        self.close(Label::Block(block));
+        self.close(Label::Exit(block));
+    }
+
     pub(super) fn op_if(&mut self, index: usize) {
         let function = self.function;
         let op = &function.ops[index];
@@ -185,10 +225,7 @@ impl<'a> Emitter<'_, 'a, '_> {
         self.code.push(I::LocalGet(self.fuel));
         self.code.push(I::I64Const(layout::UNWOUND));
         self.code.push(I::I64Ne);
-        let forged = self.open_cold_if();
-        self.cold(forged);
-        self.damaged();
-        self.close(forged);
+        self.damaged_if();
         self.save_frame(site);
         self.close(spent);
     }
