@@ -29,7 +29,7 @@ struct Places {
 pub fn check(root: &Path, args: &[String]) -> Result<(), String> {
     let (seed, names) = options(args)?;
     let chosen = programs::chosen(&names)?;
-    system::provide(root, &[system::BUILD, system::GUESTS])?;
+    system::provide(root, &[system::BUILD, system::GUESTS, system::LANGUAGES])?;
     run::shown(
         run::cargo(root, &["build", "--locked", "--workspace", "--bin", "jusha"])
             .stdout(Stdio::null()),
