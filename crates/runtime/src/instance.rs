@@ -171,6 +171,8 @@ impl Instance {
         let mut store = Store::new(module.engine(), host);
         // The frame memory is ours and not counted against the guest's limit.
         let mut linker = Linker::new(module.engine());
+        // Go imports some functions twice; both are the same one here.
+        linker.allow_shadowing(true);
         for import in module.imports() {
             let function = Function::from_name(import.name())
                 .ok_or_else(|| InstanceError::Fault("an artefact has other imports".to_owned()))?;

@@ -19,13 +19,13 @@ pub fn demo(root: &Path, args: &[String]) -> Result<(), String> {
 }
 
 /// Rebuilds the example programs.
-pub fn guests(root: &Path, args: &[String]) -> Result<(), String> {
+pub fn build_guests(root: &Path, args: &[String]) -> Result<(), String> {
     system::provide(root, &[system::GUESTS])?;
     run::shown(run::command(root, root.join("guests/build.sh"), &[]).args(args))
 }
 
 /// Where cargo puts what it builds.
-fn target(root: &Path) -> PathBuf {
+pub fn target(root: &Path) -> PathBuf {
     match std::env::var_os("CARGO_TARGET_DIR") {
         Some(directory) => root.join(directory),
         None => root.join("target"),

@@ -4,6 +4,7 @@
 //! at work within a second.
 
 mod chores;
+mod guests;
 mod run;
 mod system;
 mod tests_run;
@@ -17,7 +18,11 @@ cargo xtask demo [ARGS]     build, then `jusha demo ARGS` (try --help)
 cargo xtask test [--quick]  everything that must hold: format, tidy, clippy, docs, all tests;
                             --quick leaves out docs and the tests that are programs of their own
 cargo xtask tidy            only the architecture's invariants
-cargo xtask guests [ARGS]   rebuild the example programs (guests/build.sh; downloads a compiler)";
+cargo xtask guests [--seed N] [NAME...]
+                            build or fetch programs of many languages (downloads compilers), run
+                            them whole and stopped ten times, compare
+cargo xtask guests build [--check] [NAME...]
+                            rebuild the example programs in C (guests/build.sh)";
 
 fn main() -> ExitCode {
     let mut args = std::env::args().skip(1);
@@ -29,7 +34,8 @@ fn main() -> ExitCode {
         ("test", []) => tests_run::everything(&root, false),
         ("test", [quick]) if quick == "--quick" => tests_run::everything(&root, true),
         ("tidy", []) => tidy::report(&root),
-        ("guests", rest) => chores::guests(&root, rest),
+        ("guests", [build, rest @ ..]) if build == "build" => chores::build_guests(&root, rest),
+        ("guests", rest) => guests::check(&root, rest),
         ("help" | "--help" | "-h", _) => {
             println!("{HELP}");
             return ExitCode::SUCCESS;

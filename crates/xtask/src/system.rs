@@ -39,7 +39,14 @@ pub const TESTS: &[Need] = &[
 pub const GUESTS: &[Need] = &[Need {
     program: "python3",
     packages: &["python3", "python3-venv"],
-    reason: "installs the guests' compiler",
+    reason: "installs the guests' compilers",
+}];
+
+/// For the guests in other languages, on top of that.
+pub const LANGUAGES: &[Need] = &[Need {
+    program: "npm",
+    packages: &["nodejs", "npm"],
+    reason: "installs and runs the AssemblyScript compiler",
 }];
 
 /// Installs what is missing, or says what to install.

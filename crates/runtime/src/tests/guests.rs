@@ -50,6 +50,9 @@ fn subjects() -> Vec<Task> {
         guest("sieve", &["200000"]),
         guest("floats", &["20000"]),
         guest("clock", &["3"]),
+        guest("languages/stars", &["300"]),
+        guest("languages/words", &["2"]),
+        guest("languages/life", &["4"]),
     ]
 }
 
@@ -92,6 +95,14 @@ fn guests_print_what_they_should() {
             assert_eq!(stdout(&trace), expected(file), "{name}");
         }
     }
+    for name in ["stars", "words", "life"] {
+        let trace = run(&guest(&format!("languages/{name}"), &[]), UNLIMITED).unwrap();
+        assert_eq!(trace.end.outcome, Outcome::Exited(0), "{name}");
+        assert_eq!(stdout(&trace), expected(&format!("{name}.txt")), "{name}");
+    }
+    let trace = run(&guest("languages/words", &["1", "panic"]), UNLIMITED).unwrap();
+    assert_eq!(trace.end.outcome, Outcome::Exited(3));
+    assert!(String::from_utf8_lossy(&trace.end.stderr).starts_with("met: panicked at"));
     let trace = run(&guest("mersenne", &["521", "4421", "4423"]), UNLIMITED).unwrap();
     assert_eq!(stdout(&trace), "521 prime\n4421 composite res64=436652647e1e860b\n4423 prime\n");
 }

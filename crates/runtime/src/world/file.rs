@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::abi::{fdflags, fstflags, rights};
 use super::descriptor::{Descriptor, Target};
-use super::memory::Memory;
+use super::memory::{BUFFERS_MAX, Memory};
 use super::tree::{Inode, Kind, Node, Tree};
 use super::{Errno, World};
 
@@ -70,6 +70,7 @@ impl World {
         if descriptor.rights & rights::FD_READ == 0 {
             return Err(Errno::BadF);
         }
+        self.bytes += 8 * u64::from(count.min(BUFFERS_MAX));
         let buffers = memory.buffers(buffers, count)?;
         memory.check(out, 4)?;
         let mut rest = content.get(offset.min(usize::MAX as u64) as usize..).unwrap_or(&[]);
@@ -83,7 +84,7 @@ impl World {
             read += len as u64;
         }
         memory.write_u32(out, read as u32)?;
-        self.bytes += read + 8 * buffers.len() as u64;
+        self.bytes += read;
         Ok(read)
     }
 
@@ -143,6 +144,7 @@ impl World {
         if descriptor.rights & rights::FD_WRITE == 0 {
             return Err(Errno::BadF);
         }
+        self.bytes += 8 * u64::from(count.min(BUFFERS_MAX));
         let buffers = memory.buffers(buffers, count)?;
         memory.check(out, 4)?;
         let total: u64 = buffers.iter().map(|(_, len)| u64::from(*len)).sum();
@@ -201,7 +203,7 @@ impl World {
             self.tree.touch(inode, now);
         }
         let written = total - over;
-        self.bytes += written + 8 * buffers.len() as u64;
+        self.bytes += written;
         memory.write_u32(out, written as u32)?;
         Ok(written)
     }

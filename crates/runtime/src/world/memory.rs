@@ -2,8 +2,9 @@
 
 use super::Errno;
 
-/// Most buffers that one read or write may name (POSIX's IOV_MAX on Linux).
-const BUFFERS_MAX: u32 = 1024;
+/// Most buffers that one read or write uses (POSIX's IOV_MAX on Linux). Reading and writing less
+/// than was asked for is allowed; what lies in the others is left for the next call.
+pub(super) const BUFFERS_MAX: u32 = 1024;
 
 /// The guest's linear memory during one call.
 pub(super) struct Memory<'a>(pub &'a mut [u8]);
@@ -47,10 +48,8 @@ impl Memory<'_> {
 
     /// The buffers of a read or write, each inside the memory.
     pub fn buffers(&self, at: u32, count: u32) -> Result<Vec<(u32, u32)>, Errno> {
-        if count > BUFFERS_MAX {
-            return Err(Errno::Inval);
-        }
-        let (pairs, _) = self.bytes(at, count * 8)?.as_chunks::<8>();
+        self.check(at, u64::from(count) * 8)?;
+        let (pairs, _) = self.bytes(at, count.min(BUFFERS_MAX) * 8)?.as_chunks::<8>();
         pairs
             .iter()
             .map(|pair| {

@@ -11,6 +11,9 @@ use super::{Errno, World};
 /// had been moved.
 const VISIT_BYTES: u64 = 64;
 
+/// What is charged for each open descriptor that is passed on the way to a free number.
+const DESCRIPTOR_BYTES: u64 = 8;
+
 /// A string of the guest: where it is and its length.
 pub(super) type Text = (u32, u32);
 
@@ -47,6 +50,8 @@ impl World {
         let path = self.path(memory, (at as u32, len as u32))?;
         memory.check(out, 4)?;
         let number = self.descriptors.free()?;
+        // All lower numbers were looked at.
+        self.bytes += u64::from(number) * DESCRIPTOR_BYTES;
         let place = resolve(&self.tree, base, &path)?;
         let (inode, possible) = match place.find(&self.tree)? {
             Some(inode) => (inode, self.open_existing(inode, oflags, wanted)?),
@@ -110,7 +115,13 @@ impl World {
         }
         let now = self.realtime();
         let name = place.name(Errno::IsDir)?;
+        self.charge_depth(place.directory);
         self.tree.create(place.directory, name, Kind::File(Vec::new()), now)
+    }
+
+    /// The way up from a directory is walked to see that nothing is nested too deeply.
+    fn charge_depth(&mut self, directory: Inode) {
+        self.bytes += self.tree.depth(directory) as u64 * VISIT_BYTES;
     }
 
     pub(super) fn path_create_directory(
@@ -129,6 +140,7 @@ impl World {
         }
         let now = self.realtime();
         let directory = Kind::Directory(Directory::default());
+        self.charge_depth(place.directory);
         self.tree.create(place.directory, name, directory, now).map(|_| ())
     }
 
@@ -305,6 +317,7 @@ impl World {
             return Ok(());
         }
         let is_directory = self.tree.node(inode)?.is_directory();
+        self.charge_depth(to.directory);
         if is_directory {
             self.check_move(inode, to.directory)?;
         } else if to.slash {

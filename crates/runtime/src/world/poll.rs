@@ -35,6 +35,8 @@ impl World {
         if count == 0 || count > SUBSCRIPTIONS_MAX {
             return Err(Errno::Inval);
         }
+        // Charged also when the last of them turns out to be no subscription.
+        self.bytes += u64::from(count) * (u64::from(SUBSCRIPTION_BYTES) + EVENT_BYTES as u64);
         memory.check(events, u64::from(count) * EVENT_BYTES as u64)?;
         memory.check(out, 4)?;
         let records = memory.bytes(subscriptions, count * SUBSCRIPTION_BYTES)?;
@@ -65,8 +67,6 @@ impl World {
             at = at.wrapping_add(EVENT_BYTES as u32);
             fired += 1;
         }
-        let moved = u64::from(count) * (u64::from(SUBSCRIPTION_BYTES) + EVENT_BYTES as u64);
-        self.bytes += moved;
         memory.write_u32(out, fired)
     }
 

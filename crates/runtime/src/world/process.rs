@@ -71,12 +71,13 @@ impl World {
         mut pointers: u32,
         mut buffer: u32,
     ) -> Result<(), Errno> {
+        // They were put together, whether or not there is a place for them.
+        self.bytes += strings.iter().map(|string| 4 + string.len() as u64).sum::<u64>();
         for string in strings {
             memory.write_u32(pointers, buffer)?;
             memory.write(buffer, string)?;
             pointers = pointers.checked_add(4).ok_or(Errno::Fault)?;
             buffer = buffer.checked_add(string.len() as u32).ok_or(Errno::Fault)?;
-            self.bytes += 4 + string.len() as u64;
         }
         Ok(())
     }

@@ -1,6 +1,8 @@
 //! The world from a program's side: each test makes the calls that a program makes.
 
 mod files;
+mod kinds;
+mod model;
 mod paths;
 mod process;
 mod property;

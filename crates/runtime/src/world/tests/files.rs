@@ -62,9 +62,53 @@ fn several_buffers_are_one_read_or_write() {
     guest.put(BUFFERS + 28, &u32::MAX.to_le_bytes());
     assert_eq!(guest.call(Function::FdWrite, &[1, at, 4, OUT.into()]), Err(Errno::Fault));
     assert_eq!(guest.world.stdout().len(), 11);
-    assert_eq!(guest.call(Function::FdWrite, &[1, at, 1025, OUT.into()]), Err(Errno::Inval));
+    assert_eq!(guest.call(Function::FdWrite, &[1, at, 1 << 29, OUT.into()]), Err(Errno::Fault));
     assert_eq!(guest.call(Function::FdWrite, &[1, at, 3, 0x1ffff]), Err(Errno::Fault));
     assert_eq!(guest.world.stdout().len(), 11);
+}
+
+#[test]
+fn of_too_many_buffers_the_first_are_used() {
+    let mut guest = Guest::with(WorldConfig { output_max_bytes: 5000, ..config() });
+    let buffers: Vec<u8> =
+        (0..3000u32).flat_map(|index| [DATA + index, 1]).flat_map(u32::to_le_bytes).collect();
+    let content: Vec<u8> = (0..3000u32).map(|index| index as u8).collect();
+    let at = guest.put(0x8000, &buffers)[0];
+    guest.put(DATA, &content);
+    let fd = guest.open("out/f", CREAT, READ | WRITE).unwrap();
+    // As a program does: the rest again, until all is written.
+    let mut written = 0;
+    while written < 3000 {
+        let rest = [fd.into(), at + 8 * written, 3000 - written, OUT.into()];
+        let answer = guest.answer(Function::FdWrite, &rest);
+        let now = u64::from(guest.u32(OUT));
+        assert_eq!((answer.reply, now), (Reply::Errno(Errno::Success), 1024.min(3000 - written)));
+        assert_eq!(answer.bytes, 9 * now);
+        written += now;
+    }
+    guest.put(DATA, &[0; 3000]);
+    guest.call(Function::FdPread, &[fd.into(), at, 3000, 0, OUT.into()]).unwrap();
+    assert_eq!(guest.u32(OUT), 1024);
+    assert!(guest.memory[DATA as usize..][..1024] == content[..1024]);
+    assert!(guest.memory[DATA as usize..][1024..3000].iter().all(|byte| *byte == 0));
+}
+
+#[test]
+fn what_comes_to_nothing_is_charged_for() {
+    let mut guest = Guest::new();
+    let last = MEMORY_BYTES as u64 - 8;
+    let mut bytes = |function, args: &[u64]| guest.answer(function, args).bytes;
+    // A place for the pointers, none for the strings.
+    assert_eq!(bytes(Function::ArgsGet, &[0, last]), 3 * 4 + 5 + 3 + 8);
+    assert_eq!(bytes(Function::EnvironGet, &[0, last]), 2 * 4 + 7 + 7);
+    assert_eq!(bytes(Function::PollOneoff, &[0, last, 100, 0]), 100 * 80);
+    assert_eq!(bytes(Function::FdWrite, &[1, DATA.into(), 50, last + 5]), 50 * 8);
+    assert_eq!(bytes(Function::FdRead, &[0, DATA.into(), 50, last + 5]), 50 * 8);
+    assert_eq!(bytes(Function::FdRead, &[0, last, 1, 0]), 8);
+    let [at, len] = guest.put(PATH, b"in/x");
+    let args = [3, 0, at, len, CREAT.into(), WRITE, 0, 0, OUT.into()];
+    // Two parts, two directories above, four descriptors.
+    assert_eq!(guest.answer(Function::PathOpen, &args).bytes, 4 + 2 * 64 + 64 + 4 * 8);
 }
 
 #[test]
