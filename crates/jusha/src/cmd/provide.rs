@@ -7,6 +7,7 @@ use clap::Args;
 use provider::Config;
 
 use crate::config;
+use crate::containment::Containment;
 use crate::error::{CliResult, io};
 use crate::{amount, logging};
 
@@ -43,6 +44,8 @@ pub struct Provide {
     /// How long a drain may take, in seconds
     #[arg(long, value_name = "S", default_value_t = 60)]
     drain_s: u64,
+    #[command(flatten)]
+    containment: Containment,
 }
 
 /// Runs it.
@@ -63,7 +66,8 @@ pub async fn main(options: &Provide) -> CliResult {
         price_nanocredits_per_tfuel: options.price,
         checkpoint_interval: Duration::from_millis(options.checkpoint_interval_ms),
         drain_max: Duration::from_secs(options.drain_s),
-        worker: (program, vec!["worker".to_owned()]),
+        worker: program,
+        weakening: options.containment.weakening(),
     })
     .await?;
     Ok(0)
