@@ -6,6 +6,8 @@ use std::io;
 use crate::launch::{self, Launcher};
 use crate::pipe;
 use crate::protocol::{Down, Up};
+
+pub use crate::protocol::Behind;
 use crate::sandbox::attempts::{AFTER_LOADING, ATTEMPTS, Tried};
 use crate::sandbox::{Confinement, Weakening};
 
@@ -123,7 +125,7 @@ pub fn is_enough(features: &[Feature]) -> bool {
 pub fn examine(launcher: &Launcher) -> io::Result<Confinement> {
     let weakening = Weakening { without_syscall_filter: true, without_file_isolation: true };
     let launcher = Launcher { weakening, ..launcher.clone() };
-    let mut process = launcher.prisoner(false)?;
+    let mut process = launcher.prisoner(Behind::All)?;
     match launch::ready(&mut process)? {
         Ok((confinement, _)) => Ok(confinement),
         Err(event) => Err(io::Error::other(format!("{event:?}"))),
@@ -136,15 +138,16 @@ pub fn trials(launcher: &Launcher) -> io::Result<Vec<Trial>> {
         .iter()
         .map(|attempt| {
             let sealed = AFTER_LOADING.contains(&attempt.name);
-            let fate = trial(launcher, attempt.name, sealed)?;
+            let behind = if sealed { Behind::Sealed } else { Behind::All };
+            let fate = trial(launcher, attempt.name, behind)?;
             Ok(Trial { name: attempt.name, what: attempt.what, fate })
         })
         .collect()
 }
 
 /// Makes one attempt.
-pub fn trial(launcher: &Launcher, name: &str, sealed: bool) -> io::Result<Fate> {
-    let mut process = launcher.prisoner(sealed)?;
+pub fn trial(launcher: &Launcher, name: &str, behind: Behind) -> io::Result<Fate> {
+    let mut process = launcher.prisoner(behind)?;
     if let Err(event) = launch::ready(&mut process)? {
         return Err(io::Error::other(format!("{event:?}")));
     }

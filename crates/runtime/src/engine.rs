@@ -131,9 +131,11 @@ impl Compiler {
             }
             .into());
         }
-        engine
-            .precompile_module(&transformed)
-            .map_err(|error| CompileError::Engine(format!("{error:#}")))
+        // Likewise what it only finds while it compiles, such as a giant `br_table`.
+        engine.precompile_module(&transformed).map_err(|error| {
+            let what = format!("code that the compiler has no room for ({error:#})");
+            Refusal::Unsupported { what }.into()
+        })
     }
 
     /// Makes an artefact executable. What comes from an artefact is trusted as much as a program

@@ -9,6 +9,8 @@
 
 mod belief;
 pub(crate) mod process;
+#[cfg(test)]
+mod tests;
 
 use std::fs::File;
 use std::io;
@@ -18,7 +20,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use crate::artefacts::{self, Artefacts, Key};
 use crate::engine::{Build, NATIVE_STACK_BYTES};
 use crate::pipe::{self, MESSAGE_BYTES_MAX};
-use crate::protocol::{Down, FromWorker, Job, Role, Setup, Start, ToWorker, Up};
+use crate::protocol::{Behind, Down, FromWorker, Job, Role, Setup, Start, ToWorker, Up};
 use crate::sandbox::{Confinement, Limits, Weakening};
 use belief::Belief;
 use process::{Killer, Process};
@@ -164,8 +166,8 @@ impl Launcher {
     }
 
     /// What a prisoner makes of an attempt.
-    pub(crate) fn prisoner(&self, sealed: bool) -> io::Result<Process> {
-        self.spawn(Role::Prisoner { sealed }, limits(RUN_DATA_BYTES, RUN_CPU_S))
+    pub(crate) fn prisoner(&self, behind: Behind) -> io::Result<Process> {
+        self.spawn(Role::Prisoner(behind), limits(RUN_DATA_BYTES, RUN_CPU_S))
     }
 }
 

@@ -49,10 +49,18 @@ pub(crate) enum Role {
     /// Compiles one module with so many threads.
     Compile { threads: u32 },
     /// Tries what a worker must not be able to do ([`crate::sandbox::attempts`]).
-    Prisoner {
-        /// As a run worker that has loaded its module.
-        sealed: bool,
-    },
+    Prisoner(Behind),
+}
+
+/// Behind which walls a prisoner tries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Behind {
+    /// As a worker that has loaded no module yet.
+    All,
+    /// As a run worker that has.
+    Sealed,
+    /// Without the filter of system calls: what the other walls are worth by themselves.
+    AllButTheFilter,
 }
 
 /// A task, and how to go on with it.

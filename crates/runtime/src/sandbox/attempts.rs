@@ -129,7 +129,11 @@ fn proc_parent() -> i64 {
 }
 
 fn vm_write() -> i64 {
-    call(libc::SYS_process_vm_writev, [parent(), 0, 0, 0, 0, 0])
+    let byte = 0u8;
+    let ours = [(&raw const byte) as i64, 1];
+    let theirs = [0x1000i64, 1];
+    let (ours, theirs) = (ours.as_ptr() as i64, theirs.as_ptr() as i64);
+    call(libc::SYS_process_vm_writev, [parent(), ours, 1, theirs, 1, 0])
 }
 
 fn delete_file() -> i64 {
@@ -177,7 +181,9 @@ fn signal_group() -> i64 {
 }
 
 fn queue_signal() -> i64 {
-    let mut information = [0u8; 128];
+    // From a program (SI_QUEUE), not from the kernel: that would be refused to anybody.
+    let mut information = [0i32; 32];
+    information[2] = -1;
     let information = information.as_mut_ptr() as i64;
     call(libc::SYS_rt_sigqueueinfo, [parent(), i64::from(libc::SIGCONT), information])
 }

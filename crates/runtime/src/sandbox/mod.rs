@@ -117,6 +117,13 @@ pub(crate) fn enter(limits: &Limits, weakening: Weakening) -> Result<Walls, Sand
 }
 
 impl Walls {
+    /// No more threads, but no filter of system calls.
+    pub fn leave_open(self) -> Result<Confinement, SandboxError> {
+        limits::no_more_threads()
+            .map_err(|source| SandboxError::System { what: "limit a process", source })?;
+        Ok(self.confinement)
+    }
+
     /// Closes the walls around all threads of the process. No more can be started.
     pub fn close(mut self) -> Result<Confinement, SandboxError> {
         limits::no_more_threads()

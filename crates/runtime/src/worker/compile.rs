@@ -36,7 +36,11 @@ pub(super) fn main(mut pipe: Pipe, setup: Setup, threads: u32) -> io::Result<()>
                 say(&mut pipe.out, FromWorker::Refused { reason: refusal.to_string() })
             }
             Ok(Err(error)) => say(&mut pipe.out, FromWorker::Fault { reason: error.to_string() }),
-            Err(panic) => say(&mut pipe.out, FromWorker::Fault { reason: panic_text(&*panic) }),
+            // What a compiler does is a function of the module: elsewhere it would do the same.
+            Err(panic) => {
+                let reason = format!("the module breaks the compiler: {}", panic_text(&*panic));
+                say(&mut pipe.out, FromWorker::Refused { reason })
+            }
         }
     })
 }

@@ -54,7 +54,7 @@ fn serve() -> io::Result<()> {
     match setup.role {
         Role::Run => run::main(pipe, setup),
         Role::Compile { threads } => compile::main(pipe, setup, threads),
-        Role::Prisoner { sealed } => prisoner::main(pipe, setup, sealed),
+        Role::Prisoner(behind) => prisoner::main(pipe, setup, behind),
     }
 }
 
