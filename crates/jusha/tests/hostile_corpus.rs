@@ -5,3 +5,4 @@
 //! `exchange` and `clearing`.)
 
 mod hostile;
+mod stage;

@@ -5,7 +5,7 @@ use std::io;
 
 use crate::launch::{self, Launcher};
 use crate::pipe;
-use crate::protocol::{Down, Up};
+use crate::protocol::{Down, FromWorker, Up};
 
 pub use crate::protocol::Behind;
 use crate::sandbox::attempts::{AFTER_LOADING, ATTEMPTS, Tried};
@@ -130,6 +130,16 @@ pub fn examine(launcher: &Launcher) -> io::Result<Confinement> {
         Ok((confinement, _)) => Ok(confinement),
         Err(event) => Err(io::Error::other(format!("{event:?}"))),
     }
+}
+
+/// Why nothing can be run here with the walls that `launcher` insists on, if so.
+pub fn check(launcher: &Launcher) -> io::Result<Result<(), String>> {
+    let mut process = launcher.prisoner(Behind::All)?;
+    Ok(match launch::ready(&mut process)? {
+        Ok(_) => Ok(()),
+        Err(FromWorker::Fault { reason } | FromWorker::Refused { reason }) => Err(reason),
+        Err(event) => Err(format!("{event:?}")),
+    })
 }
 
 /// Makes every attempt, each in a worker of its own with the walls that `launcher` gives.

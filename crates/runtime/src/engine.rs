@@ -133,7 +133,7 @@ impl Compiler {
         }
         // Likewise what it only finds while it compiles, such as a giant `br_table`.
         engine.precompile_module(&transformed).map_err(|error| {
-            let what = format!("code that the compiler has no room for ({error:#})");
+            let what = format!("code that the compiler can't take ({})", error.root_cause());
             Refusal::Unsupported { what }.into()
         })
     }

@@ -8,8 +8,8 @@ use provider::Config;
 
 use crate::config;
 use crate::containment::Containment;
-use crate::error::{CliResult, io};
-use crate::{amount, logging};
+use crate::error::{CliError, CliResult, io};
+use crate::{amount, local, logging};
 
 /// Offer this computer's slots at a price and run what is bought
 #[derive(Debug, Args)]
@@ -56,7 +56,11 @@ pub async fn main(options: &Provide) -> CliResult {
         None => config::data_dir("provider")?,
     };
     let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get() as u32);
-    let program = io(std::env::current_exe(), "find this program's own file")?;
+    let launcher = local::launcher(options.containment.weakening())?;
+    // Better no machine than one on which every attempt fails.
+    if let Err(reason) = io(runtime::doctor::check(&launcher), "start a worker")? {
+        return Err(CliError::new(reason));
+    }
     provider::run(Config {
         data,
         join: options.join.clone(),
@@ -66,8 +70,8 @@ pub async fn main(options: &Provide) -> CliResult {
         price_nanocredits_per_tfuel: options.price,
         checkpoint_interval: Duration::from_millis(options.checkpoint_interval_ms),
         drain_max: Duration::from_secs(options.drain_s),
-        worker: program,
-        weakening: options.containment.weakening(),
+        worker: launcher.program,
+        weakening: launcher.weakening,
     })
     .await?;
     Ok(0)

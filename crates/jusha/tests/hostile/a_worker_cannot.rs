@@ -77,6 +77,7 @@ fn anything_once_its_module_is_loaded() {
 /// Landlock and the namespaces by themselves keep it from files, other processes and privileges.
 #[test]
 fn reach_files_or_processes_even_without_the_filter() {
+    let found = doctor::examine(&launcher()).unwrap();
     for name in [
         "open_file",
         "create_file",
@@ -94,6 +95,13 @@ fn reach_files_or_processes_even_without_the_filter() {
         "set_user",
         "raise_limit",
     ] {
+        // Landlock has nothing against looking at names.
+        if name == "stat_path" && !found.empty_root
+            || name.contains("signal") && !found.landlock_whole
+        {
+            println!("{name}: this computer lacks what it takes");
+            continue;
+        }
         match fate(name, Behind::AllButTheFilter) {
             // Refused, not failed: EFAULT would say that it had come through.
             Fate::Refused(errno) => assert_ne!(errno, nix::libc::EFAULT, "{name}"),

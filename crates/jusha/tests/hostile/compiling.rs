@@ -1,19 +1,22 @@
 //! Modules made to keep a compiler busy, or to break it. What comes out is a refusal by name or a
 //! program that runs to some end.
 
-use std::fmt::Write;
+use std::path::Path;
 
+use nix::unistd::Pid;
 use runtime::artefacts::Artefacts;
 use runtime::launch::{CompileLimits, Launcher};
 use runtime::protocol::FromWorker;
 use runtime::task::Task;
+
+use crate::stage::{Process, Scene, children_of, until};
 
 use super::{FUEL_MAX, last, launcher, refusal, task};
 
 /// Some end that is the program's or the module's own, never the machine's: whatever it makes of
 /// the compiler, that has an end, too.
 fn assert_typed(task: Task) {
-    match last(&limited(|limits| limits.cpu_s = 2), task, FUEL_MAX) {
+    match last(&limited(|limits| limits.cpu_s = 1), task, FUEL_MAX) {
         FromWorker::Ended(end) => println!("{:?}", end.outcome),
         FromWorker::Refused { reason } => println!("{reason}"),
         other => panic!("{other:?}"),
@@ -38,26 +41,24 @@ fn a_function_with_a_million_blocks() {
 
 #[test]
 fn a_function_with_a_million_nested_blocks() {
-    // The text format's parser nests as well, so the bytes are put together here.
-    let depth = 1_000_000;
-    let mut body = vec![0];
-    body.extend([0x02, 0x40].repeat(depth));
-    body.extend(vec![0x0b; depth + 1]);
-    assert_typed_bytes(body);
+    assert_typed(nested_blocks());
+}
+
+fn nested_blocks() -> Task {
+    nested(0x02, 1_000_000)
 }
 
 #[test]
 fn a_function_with_a_hundred_thousand_nested_loops() {
-    let depth = 100_000;
-    let mut body = vec![0];
-    body.extend([0x03, 0x40].repeat(depth));
-    body.extend(vec![0x0b; depth + 1]);
-    assert_typed_bytes(body);
+    assert_typed(nested(0x03, 100_000));
 }
 
-/// A module whose `_start` has this body.
-fn assert_typed_bytes(body: Vec<u8>) {
-    let section = |id: u8, content: &[u8]| [&[id][..], &leb(content.len()), content].concat();
+/// `_start` is so many of these in each other. The text format's parser nests as well, so the
+/// bytes are put together here.
+fn nested(opcode: u8, depth: usize) -> Task {
+    let mut body = vec![0];
+    body.extend([opcode, 0x40].repeat(depth));
+    body.extend(vec![0x0b; depth + 1]);
     let code = [&[1][..], &leb(body.len()), &body].concat();
     let module = [
         b"\0asm\x01\0\0\0".to_vec(),
@@ -67,7 +68,7 @@ fn assert_typed_bytes(body: Vec<u8>) {
         section(10, &code),
     ]
     .concat();
-    assert_typed(Task::new(module));
+    Task::new(module)
 }
 
 fn leb(mut value: usize) -> Vec<u8> {
@@ -90,24 +91,32 @@ fn a_giant_br_table() {
 }
 
 /// Functions that take long to compile: values that live across each other.
-fn laborious(functions: u32) -> String {
-    let mut text = String::from("(module (memory 1)");
-    for function in 0..functions {
-        write!(text, "(func $f{function} (param i64) (result i64) (local i64 i64 i64 i64)")
-            .unwrap();
-        for at in 0..400u32 {
-            let (to, from) = (at % 5, (at * 7 + function) % 5);
-            write!(
-                text,
-                "(local.set {to} (i64.add (local.get {from}) (i64.mul (local.get {to})
-                 (i64.load (i32.wrap_i64 (local.get {from}))))))"
-            )
-            .unwrap();
-        }
-        text.push_str("(local.get 0))");
+fn laborious(functions: usize) -> Vec<u8> {
+    // Four locals beside the parameter, all i64.
+    let mut body = vec![1, 4, 0x7e];
+    for at in 0..400 {
+        let (to, from) = ((at % 5) as u8, (at * 7 % 5) as u8);
+        // to = from + to × memory[from]
+        body.extend([0x20, from, 0x20, to, 0x20, from, 0xa7, 0x29, 3, 0, 0x7e, 0x7c, 0x21, to]);
     }
-    text.push_str(r#"(func (export "_start")))"#);
-    text
+    body.extend([0x20, 0, 0x0b]);
+    let sized = |body: &[u8]| [&leb(body.len()), body].concat();
+    let counted = |rest: Vec<u8>| [leb(functions + 1), rest].concat();
+    let types = counted([vec![0], vec![1; functions]].concat());
+    let code = counted([sized(&[0, 0x0b]), sized(&body).repeat(functions)].concat());
+    [
+        b"\0asm\x01\0\0\0".to_vec(),
+        section(1, &[2, 0x60, 0, 0, 0x60, 1, 0x7e, 1, 0x7e]),
+        section(3, &types),
+        section(5, &[1, 0, 1]),
+        section(7, b"\x01\x06_start\x00\x00"),
+        section(10, &code),
+    ]
+    .concat()
+}
+
+fn section(id: u8, content: &[u8]) -> Vec<u8> {
+    [&[id][..], &leb(content.len()), content].concat()
 }
 
 fn limited(change: impl FnOnce(&mut CompileLimits)) -> Launcher {
@@ -120,16 +129,33 @@ fn limited(change: impl FnOnce(&mut CompileLimits)) -> Launcher {
 fn a_module_that_compiles_for_minutes() {
     // For longer than it may, that is: a second here.
     let launcher = limited(|limits| limits.cpu_s = 1);
-    let reason = refusal(&launcher, task(&laborious(1_500)));
+    let reason = refusal(&launcher, Task::new(laborious(3_000)));
     assert!(reason.contains("more than 1 s of processor time to compile"), "{reason}");
+}
+
+/// Its process would otherwise go on for as long as it may.
+#[tokio::test]
+async fn a_module_that_compiles_for_minutes_for_an_agent_that_is_gone() {
+    let scene = Scene::new();
+    let path = scene.write("laborious.wasm", laborious(6_000));
+    let command = scene.jusha(&["exec", path.to_str().unwrap()]);
+    let agent = Process::start(command, &scene.path("log"));
+    let both = async || Some(children_of(agent.id())).filter(|workers| workers.len() == 2);
+    let workers = until("a compile worker beside the run worker", both).await;
+    agent.kill().await;
+    let gone = async || {
+        let there = |worker: &Pid| Path::new("/proc").join(worker.to_string()).exists();
+        (!workers.iter().any(there)).then_some(())
+    };
+    until("the end of its workers", gone).await;
 }
 
 #[test]
 fn a_module_that_takes_a_compilers_memory() {
     let launcher = limited(|limits| {
         limits.threads = 1;
-        limits.memory_bytes = 170 << 20;
+        limits.memory_bytes = 230 << 20;
     });
-    let reason = refusal(&launcher, task(&laborious(1_500)));
-    assert!(reason.contains("more than 170 MiB of memory to compile"), "{reason}");
+    let reason = refusal(&launcher, nested_blocks());
+    assert!(reason.contains("more than 230 MiB of memory to compile"), "{reason}");
 }

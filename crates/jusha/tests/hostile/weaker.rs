@@ -75,6 +75,18 @@ fn without_both_nothing_is_run_but_by_name() {
     let (status, said) = without(&lacking, doctor);
     assert_eq!(status, Some(1), "{said}");
     assert!(said.contains("NO   user namespace"), "{said}");
+    let provide = |options: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_jusha"));
+        // Nobody listens there: what is refused is refused before.
+        let join = "http://127.0.0.1:9/#join=none";
+        let data = tempfile::tempdir().unwrap();
+        command.args(["provide", join, "--data", data.path().to_str().unwrap()]).args(options);
+        String::from_utf8(command.output().unwrap().stderr).unwrap()
+    };
+    let said = without(&lacking, || provide(&[]));
+    assert!(said.contains("error: this system has neither Landlock nor user names"), "{said}");
+    let said = without(&lacking, || provide(&["--without-file-isolation"]));
+    assert!(said.contains("error: ") && !said.contains("Landlock"), "{said}");
     let other = Weakening { without_syscall_filter: true, ..Weakening::default() };
     assert!(without(&lacking, || noop(other)).is_err());
     let named = Weakening { without_file_isolation: true, ..Weakening::default() };
