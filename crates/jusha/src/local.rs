@@ -1,10 +1,13 @@
 //! Runs a task here, in a worker child process like everywhere else: this process never
 //! executes a guest either.
 
+use runtime::artefacts::Artefacts;
 use runtime::checkpoint::Checkpoint;
-use runtime::protocol::{End, FromWorker, Record, Start, ToWorker};
-use runtime::worker::Worker;
+use runtime::launch::Launcher;
+use runtime::protocol::{End, FromWorker, Record, Start};
+use runtime::sandbox::Weakening;
 
+use crate::config;
 use crate::error::{CliResult, io};
 
 /// How a local run ended.
@@ -21,21 +24,21 @@ pub enum LocalEnd {
     Enough,
 }
 
+/// How worker processes are started here.
+pub fn launcher(weakening: Weakening) -> CliResult<Launcher> {
+    let program = io(std::env::current_exe(), "find this program's own file")?;
+    let artefacts = Artefacts::new(config::artefacts_dir());
+    Ok(Launcher { weakening, ..Launcher::new(program, artefacts) })
+}
+
 /// Runs to the end, or until `on_record` answers `false`. Every record of the chain is passed
 /// to it once, the last one included.
 pub fn run(
+    launcher: &Launcher,
     start: Start,
     mut on_record: impl FnMut(Record) -> CliResult<bool>,
 ) -> CliResult<LocalEnd> {
-    let program = io(std::env::current_exe(), "find this program's own file")?;
-    let (mut worker, mut events) = io(Worker::spawn(&program, &["worker"]), "start a worker")?;
-    if let Err(error) = worker.send(&ToWorker::Start(Box::new(start))) {
-        // It died while it was told: its last event says more than a broken pipe.
-        if let FromWorker::Fault { reason } = events.next_event() {
-            return Ok(LocalEnd::Fault(reason));
-        }
-        return Ok(LocalEnd::Fault(format!("the worker takes no task: {error}")));
-    }
+    let (_worker, mut events) = io(launcher.start(start), "start a worker")?;
     let mut last = None;
     loop {
         match events.next_event() {

@@ -8,6 +8,7 @@ mod buy;
 mod children;
 mod cmd;
 mod config;
+mod containment;
 mod demo;
 mod error;
 mod exit;
@@ -55,6 +56,7 @@ enum Command {
     Exchange(cmd::exchange::Exchange),
     Exec(cmd::exec::Exec),
     Verify(cmd::verify::Verify),
+    Doctor(cmd::doctor::Doctor),
     /// Runs one task for the parent process
     #[command(hide = true)]
     Worker,
@@ -79,6 +81,7 @@ fn perform(command: &Command) -> CliResult {
         // Local work is plain blocking code.
         Command::Exec(options) => return cmd::exec::main(options),
         Command::Verify(options) => return cmd::verify::main(options),
+        Command::Doctor(options) => return cmd::doctor::main(options),
         _ => {}
     }
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -101,6 +104,7 @@ fn perform(command: &Command) -> CliResult {
             Command::Exchange(options) => cmd::exchange::main(options).await,
             Command::Exec(options) => cmd::exec::main(options),
             Command::Verify(options) => cmd::verify::main(options),
+            Command::Doctor(options) => cmd::doctor::main(options),
             Command::Worker => Err(CliError::new("a worker is started before this")),
         }
     })

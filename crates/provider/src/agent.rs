@@ -8,6 +8,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use base::{AttemptId, LeaseId};
+use runtime::artefacts::Artefacts;
+use runtime::launch::Launcher;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
 use tokio::sync::{Semaphore, watch};
@@ -65,14 +67,17 @@ pub(crate) async fn run(config: Config) -> Result<(), ProviderError> {
     let shared = Arc::new(Shared {
         exchange: enrolment.exchange,
         blobs: Blobs::new(&enrolment.url, &enrolment.token, state.blobs()),
-        state,
         key,
         slots: Arc::new(Semaphore::new(config.slots as usize)),
         slot_pages_max: config.memory_mib_per_slot.saturating_mul(16),
         checkpoint_interval: config.checkpoint_interval,
-        worker: config.worker.clone(),
+        launcher: Launcher {
+            weakening: config.weakening,
+            ..Launcher::new(config.worker.clone(), Artefacts::new(Some(state.artefacts())))
+        },
         connected: connection,
         reports,
+        state,
     });
     let prefix = format!("ask-{:08x}", getrandom::u32().unwrap_or_default());
     tracing::info!("machine {} of {}: {} slots", enrolment.machine, enrolment.url, config.slots);

@@ -1,11 +1,11 @@
 //! What the agent and the task that drives one attempt say to each other.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use base::{AttemptId, ExchangeId};
 use ed25519_dalek::SigningKey;
+use runtime::launch::Launcher;
 use tokio::sync::{Semaphore, mpsc, watch};
 use wire::SignedReceipt;
 
@@ -46,7 +46,7 @@ pub(crate) struct Shared {
     pub slots: Arc<Semaphore>,
     pub slot_pages_max: u32,
     pub checkpoint_interval: Duration,
-    pub worker: (PathBuf, Vec<String>),
+    pub launcher: Launcher,
     /// Whether the exchange is there: without it no checkpoint is worth capturing.
     pub connected: watch::Receiver<bool>,
     pub reports: mpsc::UnboundedSender<(AttemptId, Report)>,

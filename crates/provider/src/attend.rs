@@ -74,7 +74,7 @@ impl<'a> Attendance<'a> {
 
     pub(crate) async fn run(mut self) -> Final {
         if self.drive.draining {
-            self.worker.send(&ToWorker::Stop);
+            self.worker.send(ToWorker::Stop);
         }
         loop {
             let action = self.select().await;
@@ -124,7 +124,7 @@ impl<'a> Attendance<'a> {
             Action::Control(control) => return self.obey(control),
             Action::CaptureDue => {
                 self.saving = Saving::Capturing { asked_at: Instant::now() };
-                self.worker.send(&ToWorker::Capture);
+                self.worker.send(ToWorker::Capture);
             }
             Action::Uploaded(saved) => self.note_saved(*saved),
             // What an upload cost while the exchange went away says nothing about the next one.
@@ -183,7 +183,7 @@ impl<'a> Attendance<'a> {
             Control::Drain => {
                 if !self.drive.draining {
                     self.drive.draining = true;
-                    self.worker.send(&ToWorker::Stop);
+                    self.worker.send(ToWorker::Stop);
                 }
             }
             Control::Accepted { sequence: answered } => {

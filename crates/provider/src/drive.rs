@@ -5,7 +5,6 @@
 //! until the last receipt is answered. Everything that can be mended by waiting is waited for:
 //! the attempt's end is decided by the exchange (it drops attempts that lapse), not here.
 
-use std::io;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -13,7 +12,7 @@ use base::{Digest, Usage};
 use runtime::checkpoint::Checkpoint;
 use runtime::protocol::{End, Start};
 use tokio::sync::mpsc::UnboundedReceiver;
-use tokio::time::{sleep, timeout};
+use tokio::time::sleep;
 use wire::{AttemptEnd, AttemptStart, SignedReceipt};
 
 use crate::attempt::{Control, Report, Shared};
@@ -23,7 +22,6 @@ use crate::cadence::Cadence;
 use crate::fetch::{PrepareError, Prepared, prepare};
 use crate::receipts::{Claim, Receipts};
 use crate::upload;
-use crate::watchdog;
 use crate::worker::WorkerHandle;
 
 /// Between two tries of what failed for a reason that may pass.
@@ -140,25 +138,8 @@ impl Drive {
             end = self.drained_or_orphaned() => return end,
         };
         let Prepared { task, fuel_max, resume } = prepared;
-        let start = Start {
-            task,
-            resume,
-            fuel_max,
-            stop_at_fuel: Some(self.start.fuel_allowance),
-            artefacts: Some(self.shared.state.artefacts()),
-        };
-        let program = self.shared.worker.clone();
-        let started = tokio::select! {
-            started = timeout(watchdog::START_MAX, WorkerHandle::start(&program, start)) => started,
-            end = self.drained_or_orphaned() => return end,
-        };
-        let started = started.unwrap_or_else(|_| {
-            Err(io::Error::other(format!(
-                "it took no task for {} s",
-                watchdog::START_MAX.as_secs()
-            )))
-        });
-        let mut worker = match started {
+        let start = Start { task, resume, fuel_max, stop_at_fuel: Some(self.start.fuel_allowance) };
+        let mut worker = match WorkerHandle::start(&self.shared.launcher, start) {
             Ok(worker) => worker,
             Err(error) => {
                 return Final::Nothing(AttemptEnd::Fault {

@@ -41,6 +41,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 pub use error::ProviderError;
+pub use runtime::sandbox::Weakening;
 
 /// The one instrument that is traded so far: a core with up to 2 GiB, metered.
 pub const INSTRUMENT: &str = "cpu.2g.any";
@@ -64,8 +65,10 @@ pub struct Config {
     pub checkpoint_interval: Duration,
     /// How long a drain may take before it is given up.
     pub drain_max: Duration,
-    /// The program that is run as a worker, with its arguments.
-    pub worker: (PathBuf, Vec<String>),
+    /// The program that is run as a worker: `worker worker`.
+    pub worker: PathBuf,
+    /// What of the containment of workers the owner does without, by name.
+    pub weakening: Weakening,
 }
 
 /// Enrols if need be, then serves the exchange until a signal or a fatal refusal.

@@ -8,7 +8,7 @@ use std::time::Duration;
 /// Between two ticks.
 pub(crate) const TICK: Duration = Duration::from_secs(10);
 /// For sending a task to the worker; for admission and compilation until it says `Started`.
-pub(crate) const START_MAX: Duration = Duration::from_secs(300);
+const START_MAX: Duration = Duration::from_secs(300);
 /// While it runs, it tells its progress a few times a second.
 const SILENCE_MAX: Duration = Duration::from_secs(120);
 

@@ -17,10 +17,12 @@ use std::process::{Command, ExitCode, Stdio};
 use std::time::Duration;
 
 use nix::sys::resource::{UsageWho, getrusage};
+use runtime::artefacts::Artefacts;
+use runtime::launch::Launcher;
 use runtime::peer::{self, Variant};
-use runtime::protocol::{FromWorker, Outcome, Start, ToWorker};
+use runtime::protocol::{FromWorker, Outcome, Start};
 use runtime::task::{Task, defaults};
-use runtime::worker::{Worker, worker_main};
+use runtime::worker::worker_main;
 
 /// Programs of facts.md's table, as we have them, with arguments for about half a second.
 const GUESTS: &[(&str, &[&str])] = &[
@@ -258,15 +260,10 @@ fn output(mut command: Command) -> Option<Vec<u8>> {
 
 /// A task in a worker of this program, as agents run them.
 fn ours(program: &Path, task: Task, artefacts: &Path) -> Option<Vec<u8>> {
-    let (mut worker, mut events) = Worker::spawn(program, &["worker"]).ok()?;
-    let start = Start {
-        task,
-        resume: None,
-        fuel_max: base::TASK_FUEL_MAX,
-        stop_at_fuel: None,
-        artefacts: Some(artefacts.to_owned()),
-    };
-    worker.send(&ToWorker::Start(Box::new(start))).ok()?;
+    let launcher = Launcher::new(program.to_owned(), Artefacts::new(Some(artefacts.to_owned())));
+    let fuel_max = base::TASK_FUEL_MAX;
+    let start = Start { task, resume: None, fuel_max, stop_at_fuel: None };
+    let (_worker, mut events) = launcher.start(start).ok()?;
     loop {
         match events.next_event() {
             FromWorker::Ended(end) => {

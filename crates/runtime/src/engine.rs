@@ -6,12 +6,12 @@
 //! invalid-operation flag tells ([`crate::float`]).
 
 use std::cell::OnceCell;
-use std::path::{Path, PathBuf};
+use std::fs::File;
+use std::io::{Read, Seek};
 
-use base::Digest;
+use serde::{Deserialize, Serialize};
 use wasmtime::{Config, Engine, Module, OptLevel};
 
-use crate::TRANSFORM_VERSION;
 use crate::transform::layout::export;
 use crate::transform::{self, Refusal};
 
@@ -20,7 +20,7 @@ use crate::transform::{self, Refusal};
 pub const NATIVE_STACK_BYTES: usize = 96 << 20;
 
 /// Which build of a module.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Build {
     /// NaNs are canonical, not as the processor makes them.
     pub canonical: bool,
@@ -33,6 +33,16 @@ impl Build {
     pub const FAST: Build = Build { canonical: false, exact: false };
     /// What tasks go on in once a NaN was born.
     pub const CANONICAL: Build = Build { canonical: true, exact: false };
+
+    /// As it is written in names of artefacts.
+    pub fn name(self) -> &'static str {
+        match (self.canonical, self.exact) {
+            (false, false) => "fast",
+            (true, false) => "canonical",
+            (false, true) => "fast-exact",
+            (true, true) => "canonical-exact",
+        }
+    }
 }
 
 /// Why there is no compiled module.
@@ -44,14 +54,22 @@ pub enum CompileError {
     /// The engine failed on a module that was admitted: a fault of this machine or program.
     #[error("the compiler failed: {0}")]
     Engine(String),
+    /// This process can load no other build than the one it has: the run goes on in a new one.
+    #[error("this process has another build of the module")]
+    Elsewhere,
 }
 
-/// Compiles modules, and keeps what it compiled in a directory if it has one.
+/// Where a run gets the builds of its module from.
+pub trait Modules {
+    /// The compiled module, if it keeps to `max_pages`.
+    fn module(&self, bytes: &[u8], max_pages: u32, build: Build) -> Result<Module, CompileError>;
+}
+
+/// Compiles modules.
 pub struct Compiler {
     fast: Engine,
     /// Made when it is first wanted: few tasks ever want it, and it takes a millisecond.
     canonical: OnceCell<Engine>,
-    artefacts: Option<PathBuf>,
 }
 
 /// The engine that compiles and runs a build.
@@ -69,10 +87,9 @@ pub fn engine(build: Build) -> Result<Engine, CompileError> {
 }
 
 impl Compiler {
-    /// A compiler that keeps artefacts in `artefacts`. Nothing else may write there: loading
-    /// compiled code is running it.
-    pub fn new(artefacts: Option<PathBuf>) -> Result<Self, CompileError> {
-        Ok(Compiler { fast: engine(Build::FAST)?, canonical: OnceCell::new(), artefacts })
+    /// A compiler with everything that doesn't depend on a module.
+    pub fn new() -> Result<Self, CompileError> {
+        Ok(Compiler { fast: engine(Build::FAST)?, canonical: OnceCell::new() })
     }
 
     fn engine(&self, build: Build) -> Result<&Engine, CompileError> {
@@ -86,24 +103,25 @@ impl Compiler {
         Ok(self.canonical.get_or_init(|| canonical))
     }
 
-    /// The compiled module, from the artefacts if it is there.
-    pub fn module(
-        &self,
-        bytes: &[u8],
-        max_pages: u32,
-        build: Build,
-    ) -> Result<Module, CompileError> {
-        let engine = self.engine(build)?;
-        let path = self
-            .artefacts
-            .as_deref()
-            .map(|directory| directory.join(artefact_name(engine, bytes, build)));
-        if let Some(module) = path.as_deref().and_then(|path| load(engine, path)) {
-            check_memory(&module, max_pages)?;
-            return Ok(module);
+    /// Everything that compiled code depends on beside the module, its build and the transform's
+    /// version: the engine and its settings, this processor's abilities, and, since another
+    /// program may transform differently under one version while it is developed, this program.
+    /// Looks at the program's own file, so it is asked before the walls are up.
+    pub fn identity(&self) -> u64 {
+        use std::hash::{Hash, Hasher};
+        let mut hasher = std::hash::DefaultHasher::new();
+        self.fast.precompile_compatibility_hash().hash(&mut hasher);
+        if let Ok(program) = std::env::current_exe().and_then(std::fs::metadata) {
+            program.len().hash(&mut hasher);
+            program.modified().ok().hash(&mut hasher);
         }
+        hasher.finish()
+    }
+
+    /// Admits, transforms and compiles a module: an artefact. Nothing of it is executed.
+    pub fn compile(&self, bytes: &[u8], build: Build) -> Result<Vec<u8>, CompileError> {
+        let engine = self.engine(build)?;
         let admitted = transform::admit(bytes).map_err(|refusal| refusal.explained(bytes))?;
-        admitted.check_memory(max_pages)?;
         let transformed = transform::transform(&admitted, build.exact)
             .map_err(|refusal| refusal.explained(bytes))?;
         // Limits of the engine that only the transform made the module pass are the module's.
@@ -113,12 +131,54 @@ impl Compiler {
             }
             .into());
         }
-        let module = Module::new(engine, &transformed)
-            .map_err(|error| CompileError::Engine(format!("{error:#}")))?;
-        if let Some(path) = path {
-            keep(&module, &path);
+        // Likewise what it only finds while it compiles, such as a giant `br_table`.
+        engine.precompile_module(&transformed).map_err(|error| {
+            let what = format!("code that the compiler can't take ({})", error.root_cause());
+            Refusal::Unsupported { what }.into()
+        })
+    }
+
+    /// Makes an artefact executable. What comes from an artefact is trusted as much as a program
+    /// that is started, so this happens where it runs: behind a worker's walls.
+    pub fn load(&self, mut artefact: File, build: Build) -> Result<Loaded, CompileError> {
+        let engine = self.engine(build)?;
+        let failed = |error: &dyn std::fmt::Display| {
+            CompileError::Engine(format!("a compiled module can't be loaded: {error:#}"))
+        };
+        let file = artefact.try_clone().map_err(|error| failed(&error))?;
+        // SAFETY: the agent wrote the file once, from what a compile worker made of this very
+        // module for this very engine, and nothing writes to it again (`crate::artefacts`).
+        let mapped = unsafe { Module::deserialize_open_file(engine, file) };
+        let module = match mapped {
+            Ok(module) => module,
+            // It may be on a file system from which nothing can be executed.
+            Err(_) => {
+                let mut bytes = Vec::new();
+                artefact
+                    .rewind()
+                    .and_then(|()| artefact.read_to_end(&mut bytes))
+                    .map_err(|error| failed(&error))?;
+                // SAFETY: as above.
+                unsafe { Module::deserialize(engine, bytes) }.map_err(|error| failed(&error))?
+            }
+        };
+        Ok(Loaded { module, build })
+    }
+}
+
+/// One build of one module, ready to run.
+pub struct Loaded {
+    module: Module,
+    build: Build,
+}
+
+impl Modules for Loaded {
+    fn module(&self, _: &[u8], max_pages: u32, build: Build) -> Result<Module, CompileError> {
+        if build != self.build {
+            return Err(CompileError::Elsewhere);
         }
-        Ok(module)
+        check_memory(&self.module, max_pages)?;
+        Ok(self.module.clone())
     }
 }
 
@@ -130,44 +190,5 @@ fn check_memory(module: &Module, max_pages: u32) -> Result<(), Refusal> {
             Err(Refusal::MemoryLimit { pages, max: max_pages })
         }
         _ => Ok(()),
-    }
-}
-
-fn artefact_name(engine: &Engine, bytes: &[u8], build: Build) -> String {
-    use std::hash::{Hash, Hasher};
-    let mut hasher = std::hash::DefaultHasher::new();
-    engine.precompile_compatibility_hash().hash(&mut hasher);
-    // Another program may transform differently under the same version while it is developed.
-    if let Ok(program) = std::env::current_exe().and_then(std::fs::metadata) {
-        program.len().hash(&mut hasher);
-        program.modified().ok().hash(&mut hasher);
-    }
-    let module = Digest::of(bytes);
-    let build = match (build.canonical, build.exact) {
-        (false, false) => "fast",
-        (true, false) => "canonical",
-        (false, true) => "fast-exact",
-        (true, true) => "canonical-exact",
-    };
-    format!("{module}-t{TRANSFORM_VERSION}-{build}-{:016x}.cwasm", hasher.finish())
-}
-
-fn load(engine: &Engine, path: &Path) -> Option<Module> {
-    if !path.exists() {
-        return None;
-    }
-    // SAFETY: the file was written by `keep` below, from this program's own compiler, into a
-    // directory that nothing else writes to; its name binds it to the module and the engine.
-    unsafe { Module::deserialize_file(engine, path) }.ok()
-}
-
-/// A cache: failing to write it (a full disk) costs the next task its compilation, no more.
-fn keep(module: &Module, path: &Path) {
-    let Ok(bytes) = module.serialize() else { return };
-    let Some(directory) = path.parent() else { return };
-    let _ = std::fs::create_dir_all(directory);
-    let temporary = path.with_extension(format!("{}.tmp", std::process::id()));
-    if std::fs::write(&temporary, bytes).and_then(|()| std::fs::rename(&temporary, path)).is_err() {
-        let _ = std::fs::remove_file(&temporary);
     }
 }

@@ -9,9 +9,9 @@ use base::{Digest, Usage};
 
 use crate::chain;
 use crate::checkpoint::{self, Checkpoint, CheckpointError, Manifest, Part};
-use crate::engine::{Build, CompileError, Compiler};
+use crate::engine::{Build, CompileError, Modules};
 use crate::instance::{Instance, InstanceError, State, Stop, world_config};
-use crate::protocol::{End, Outcome, Record};
+use crate::protocol::{End, Outcome, Record, Redo, TrapCode};
 use crate::task::Task;
 use crate::transform::Refusal;
 use crate::world::WorldConfig;
@@ -30,13 +30,16 @@ pub enum RunError {
     /// The host failed.
     #[error("{0}")]
     Fault(String),
+    /// It goes on in another process, from the last capture ([`Execution::into_last`]).
+    #[error("the run goes on in another build")]
+    Elsewhere(Redo),
 }
 
 impl From<CompileError> for RunError {
     fn from(error: CompileError) -> Self {
         match error {
             CompileError::Refused(refusal) => refusal.into(),
-            CompileError::Engine(_) => RunError::Fault(error.to_string()),
+            CompileError::Engine(_) | CompileError::Elsewhere => RunError::Fault(error.to_string()),
         }
     }
 }
@@ -78,7 +81,7 @@ pub struct Execution<'t> {
     task: &'t Task,
     digest: Digest,
     world: WorldConfig,
-    compiler: &'t Compiler,
+    modules: &'t dyn Modules,
     instance: Instance,
     build: Build,
     chain_head: Digest,
@@ -94,18 +97,22 @@ fn parts(state: &State) -> Vec<Part> {
 }
 
 impl<'t> Execution<'t> {
-    /// Compiles the task's module and puts it at its beginning, or at `resume`.
+    /// Puts the task at its beginning, or at `resume`, in the build that is due there, or in
+    /// that of `redo`.
     pub fn new(
         task: &'t Task,
-        compiler: &'t Compiler,
+        modules: &'t dyn Modules,
         resume: Option<Checkpoint>,
+        redo: Option<Redo>,
     ) -> Result<Self, RunError> {
         check_limits(task)?;
         let digest = task.digest();
         let world = world_config(task);
-        let module = |build| compiler.module(&task.module, task.memory_max_pages, build);
+        let module = |build| modules.module(&task.module, task.memory_max_pages, build);
         let Some(checkpoint) = resume else {
-            let mut instance = Instance::new(&module(Build::FAST)?, task, &world)?;
+            let build = redo.map_or(Build::FAST, |redo| redo.build);
+            let mut instance = Instance::new(&module(build)?, task, &world)?;
+            instance.exact = build.exact;
             let state = instance.state(false);
             let boundary = parts(&state);
             let usage = Usage { traffic_bytes: task.inbound_bytes(), ..Usage::ZERO };
@@ -115,9 +122,9 @@ impl<'t> Execution<'t> {
                 task,
                 digest,
                 world,
-                compiler,
+                modules,
                 instance,
-                build: Build::FAST,
+                build,
                 chain_head,
                 boundary,
                 state_bytes: 0,
@@ -131,13 +138,15 @@ impl<'t> Execution<'t> {
                 manifest.task
             )));
         }
-        let build = if manifest.canonical { Build::CANONICAL } else { Build::FAST };
-        let instance = Instance::restore(&module(build)?, task, &world, &checkpoint)?;
+        let due = if manifest.canonical { Build::CANONICAL } else { Build::FAST };
+        let build = redo.map_or(due, |redo| redo.build);
+        let mut instance = Instance::restore(&module(build)?, task, &world, &checkpoint)?;
+        instance.exact = build.exact;
         Ok(Execution {
             task,
             digest,
             world,
-            compiler,
+            modules,
             instance,
             build,
             chain_head: manifest.chain_head,
@@ -178,7 +187,7 @@ impl<'t> Execution<'t> {
         }
         let reason = self.instance.run(stop, fuel_max)?;
         if !self.build.canonical && self.instance.nan_born() {
-            self.redo(Build::CANONICAL)?;
+            self.redo(Redo { build: Build::CANONICAL, trap: None })?;
             return Ok(Slice::default());
         }
         let outcome = match reason {
@@ -194,30 +203,46 @@ impl<'t> Execution<'t> {
             Stop::Trapped { code, exact: true } => Outcome::Trapped(code),
             Stop::Trapped { code, exact: false } => {
                 let build = self.build;
-                self.redo(Build { exact: true, ..build })?;
-                let again = loop {
-                    let until = self.instance.used + REPLAY_FUEL;
-                    match self.instance.run(until, fuel_max)? {
-                        Stop::Safepoint => {}
-                        other => break other,
-                    }
-                };
+                self.redo(Redo { build: Build { exact: true, ..build }, trap: Some(code) })?;
+                let end = self.replay(code, fuel_max);
                 self.build = build;
-                if again != (Stop::Trapped { code, exact: true }) {
-                    return Err(RunError::Fault(format!(
-                        "a trap ({}) did not repeat: {again:?}",
-                        code.name()
-                    )));
-                }
-                Outcome::Trapped(code)
+                return end;
             }
         };
         Ok(self.ended(outcome))
     }
 
+    /// Runs an exact build to the trap that another build met.
+    pub fn replay(&mut self, code: TrapCode, fuel_max: u64) -> Result<Slice, RunError> {
+        let again = loop {
+            let until = self.instance.used + REPLAY_FUEL;
+            match self.instance.run(until, fuel_max)? {
+                Stop::Safepoint => {}
+                other => break other,
+            }
+        };
+        if again != (Stop::Trapped { code, exact: true }) {
+            return Err(RunError::Fault(format!(
+                "a trap ({}) did not repeat: {again:?}",
+                code.name()
+            )));
+        }
+        Ok(self.ended(Outcome::Trapped(code)))
+    }
+
+    /// The last capture; `None` is the beginning.
+    pub fn into_last(self) -> Option<Checkpoint> {
+        self.last
+    }
+
     /// Goes back to the last capture, in another build.
-    fn redo(&mut self, build: Build) -> Result<(), RunError> {
-        let module = self.compiler.module(&self.task.module, self.task.memory_max_pages, build)?;
+    fn redo(&mut self, redo: Redo) -> Result<(), RunError> {
+        let build = redo.build;
+        let module = match self.modules.module(&self.task.module, self.task.memory_max_pages, build)
+        {
+            Err(CompileError::Elsewhere) => return Err(RunError::Elsewhere(redo)),
+            module => module?,
+        };
         self.instance = match &self.last {
             None => Instance::new(&module, self.task, &self.world)?,
             Some(checkpoint) => Instance::restore(&module, self.task, &self.world, checkpoint)?,

@@ -1,20 +1,26 @@
 //! Runs WebAssembly programs so that the same task has the same bill, result and state chain on
 //! any machine, however often it is stopped and resumed.
 //!
-//! A [`task::Task`] is everything that decides what a program computes. A [`worker::Worker`]
-//! process runs it: the module is admitted and transformed (`transform`), runs on wasmtime in
-//! a virtual world, counts its own fuel, and stops at safepoints, where its state becomes a
-//! [`checkpoint::Checkpoint`] or a record of the chain. What can't be captured is refused by
-//! name; silently wrong is the one unforgivable outcome.
+//! A [`task::Task`] is everything that decides what a program computes. A [`launch::Launcher`]
+//! has it run by processes that hold foreign code and can do nothing else ([`sandbox`],
+//! [`worker`]): one admits, transforms (`transform`) and compiles the module, another runs it on
+//! wasmtime in a virtual world, where it counts its own fuel and stops at safepoints, at which its
+//! state becomes a [`checkpoint::Checkpoint`] or a record of the chain. What can't be captured is
+//! refused by name; silently wrong is the one unforgivable outcome.
 
+pub mod artefacts;
 mod chain;
 pub mod checkpoint;
+pub mod doctor;
 mod engine;
 mod execution;
 mod float;
 mod instance;
+pub mod launch;
 pub mod peer;
+mod pipe;
 pub mod protocol;
+pub mod sandbox;
 pub mod save;
 pub mod task;
 mod transform;

@@ -1,24 +1,113 @@
-//! What an agent and its worker process say to each other, over the worker's stdin and stdout.
+//! What an agent and its worker processes say to each other, over the one socket that a worker
+//! has ([`crate::pipe`]).
 //!
-//! A message is its length as 8 little-endian bytes and its postcard encoding. The agent sends
-//! one [`ToWorker::Start`], then any number of the others; the worker answers until one of the
-//! final messages ([`FromWorker::is_final`]) and exits. Both ends are always the same program,
-//! so the encoding needs no versions.
+//! The agent sets a worker up ([`Down::Setup`]); the worker builds its walls, says that it is
+//! ready, and only then gets something foreign: a module to compile, or a task and its compiled
+//! module. Both ends are always the same program, so the encoding needs no versions.
+//!
+//! [`Start`], [`ToWorker`] and [`FromWorker`] are what remains of that for an agent that uses
+//! [`crate::launch`].
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 
 use base::{Digest, Usage};
 use serde::{Deserialize, Serialize};
 
-use crate::checkpoint::Checkpoint;
+use crate::checkpoint::{Checkpoint, CheckpointError};
+use crate::engine::Build;
+use crate::sandbox::{Confinement, Limits, Weakening};
 use crate::task::Task;
 
-/// Agent → worker.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+/// Agent → worker, in this order.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) enum Down {
+    /// The first message. Nothing in it is foreign.
+    Setup(Setup),
+    /// To a compile worker: the one module.
+    Compile { module: Vec<u8>, build: Build },
+    /// To a run worker, with the artefact's open file.
+    Run(Box<Job>),
+    /// To a run worker, any number of times after [`Down::Run`].
+    Order(ToWorker),
+    /// To a prisoner: try this.
+    Attempt(String),
+}
+
+/// What a worker is to be.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+pub(crate) struct Setup {
+    pub role: Role,
+    pub limits: Limits,
+    pub weakening: Weakening,
+}
+
+/// What a worker is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Role {
+    /// Runs one task.
+    Run,
+    /// Compiles one module with so many threads.
+    Compile { threads: u32 },
+    /// Tries what a worker must not be able to do ([`crate::sandbox::attempts`]).
+    Prisoner(Behind),
+}
+
+/// Behind which walls a prisoner tries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Behind {
+    /// As a worker that has loaded no module yet.
+    All,
+    /// As a run worker that has.
+    Sealed,
+    /// Without the filter of system calls: what the other walls are worth by themselves.
+    AllButTheFilter,
+}
+
+/// A task, and how to go on with it.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Job {
+    pub start: Start,
+    pub redo: Option<Redo>,
+}
+
+impl Job {
+    /// The build in which it begins.
+    pub fn build(&self) -> Result<Build, CheckpointError> {
+        let canonical = match (&self.redo, &self.start.resume) {
+            (Some(redo), _) => return Ok(redo.build),
+            (None, Some(checkpoint)) => checkpoint.structure()?.canonical,
+            (None, None) => false,
+        };
+        Ok(if canonical { Build::CANONICAL } else { Build::FAST })
+    }
+}
+
+/// The run goes back to its last capture, in another build.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Redo {
+    pub(crate) build: Build,
+    /// The trap of which only the fuel is wanted.
+    pub(crate) trap: Option<TrapCode>,
+}
+
+/// Worker → agent.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) enum Up {
+    /// Its walls stand; what its compiled code depends on.
+    Ready { confinement: Confinement, identity: u64 },
+    /// From a compile worker, the last message; so many bytes follow.
+    Artefact { bytes: u64 },
+    /// From a run worker, the last message: go on in a new process.
+    Again(Box<Job>),
+    /// From a prisoner: what became of it.
+    Tried(crate::sandbox::attempts::Tried),
+    /// Everything that an agent is told.
+    Said(FromWorker),
+}
+
+/// Agent → worker, while a task runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ToWorker {
-    /// Run a task. The first message.
-    Start(Box<Start>),
     /// Send a checkpoint at the next safepoint and go on.
     Capture,
     /// Send a checkpoint at the next safepoint and stop: answered by [`FromWorker::Stopped`].
@@ -36,8 +125,6 @@ pub struct Start {
     pub fuel_max: u64,
     /// Stop with a checkpoint at the first safepoint past this.
     pub stop_at_fuel: Option<u64>,
-    /// Where compiled modules are kept between tasks; absent means nowhere.
-    pub artefacts: Option<PathBuf>,
 }
 
 /// Worker → agent.

@@ -11,6 +11,7 @@ use runtime::protocol::{End, Record, Start};
 use runtime::save::CheckpointFile;
 use runtime::task::Task;
 
+use crate::containment::Containment;
 use crate::error::{CliError, CliResult, io};
 use crate::local::{self, LocalEnd};
 use crate::world::{Program, World, read_stdin, write_outputs};
@@ -45,6 +46,8 @@ pub struct Exec {
     usage: Option<PathBuf>,
     #[command(flatten)]
     world: World,
+    #[command(flatten)]
+    containment: Containment,
 }
 
 /// Runs it.
@@ -66,9 +69,8 @@ pub fn main(options: &Exec) -> CliResult {
         resume,
         fuel_max: options.world.fuel_max(),
         stop_at_fuel: options.stop_at_fuel,
-        artefacts: config::artefacts_dir(),
     };
-    let end = local::run(start, |record| {
+    let end = local::run(&local::launcher(options.containment.weakening())?, start, |record| {
         if let Some((file, path)) = &mut chain {
             let path: &Path = path;
             let written = file.write_all(chain_line(&record).as_bytes());

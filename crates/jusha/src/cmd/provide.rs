@@ -7,8 +7,9 @@ use clap::Args;
 use provider::Config;
 
 use crate::config;
-use crate::error::{CliResult, io};
-use crate::{amount, logging};
+use crate::containment::Containment;
+use crate::error::{CliError, CliResult, io};
+use crate::{amount, local, logging};
 
 /// Offer this computer's slots at a price and run what is bought
 #[derive(Debug, Args)]
@@ -43,6 +44,8 @@ pub struct Provide {
     /// How long a drain may take, in seconds
     #[arg(long, value_name = "S", default_value_t = 60)]
     drain_s: u64,
+    #[command(flatten)]
+    containment: Containment,
 }
 
 /// Runs it.
@@ -53,7 +56,11 @@ pub async fn main(options: &Provide) -> CliResult {
         None => config::data_dir("provider")?,
     };
     let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get() as u32);
-    let program = io(std::env::current_exe(), "find this program's own file")?;
+    let launcher = local::launcher(options.containment.weakening())?;
+    // Better no machine than one on which every attempt fails.
+    if let Err(reason) = io(runtime::doctor::check(&launcher), "start a worker")? {
+        return Err(CliError::new(reason));
+    }
     provider::run(Config {
         data,
         join: options.join.clone(),
@@ -63,7 +70,8 @@ pub async fn main(options: &Provide) -> CliResult {
         price_nanocredits_per_tfuel: options.price,
         checkpoint_interval: Duration::from_millis(options.checkpoint_interval_ms),
         drain_max: Duration::from_secs(options.drain_s),
-        worker: (program, vec!["worker".to_owned()]),
+        worker: launcher.program,
+        weakening: launcher.weakening,
     })
     .await?;
     Ok(0)

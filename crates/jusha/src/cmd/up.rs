@@ -14,6 +14,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::children::{self, Role};
 use crate::cmd::{exchange, provide};
 use crate::config::{self, Stored, write_private};
+use crate::containment::Containment;
 use crate::error::{CliError, CliResult, io};
 use crate::{amount, terminal};
 
@@ -42,6 +43,8 @@ pub struct Up {
     #[arg(long, value_name = "PRICE", default_value = "0.0003",
           value_parser = amount::parse_price, allow_hyphen_values = true)]
     price: i64,
+    #[command(flatten)]
+    containment: Containment,
 }
 
 /// The accounts of a try-out. Two, since nobody may trade with himself.
@@ -126,6 +129,7 @@ async fn start(options: &Up, data: &Path) -> CliResult<Running> {
         args.extend(["--slots", slots]);
     }
     args.extend(["--price", &price, "--name", &name, "--data", utf8(&provider_data)?]);
+    args.extend(options.containment.options());
     let mut provider = children::start("provider", &args, &data.join("provider.log"))?;
     wait_for_offer(&seller, &mut provider, &data.join("provider.log")).await?;
     let kept = config::store(&Stored { url: url.clone(), token: accounts.buyer_token })?;

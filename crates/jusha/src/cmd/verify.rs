@@ -9,9 +9,10 @@ use runtime::protocol::{Record, Start};
 use serde::Deserialize;
 
 use crate::cmd::exec;
+use crate::containment::Containment;
 use crate::error::{CliError, CliResult};
 use crate::local::{self, LocalEnd};
-use crate::{amount, config, terminal};
+use crate::{amount, terminal};
 
 /// Run from a checkpoint to the next record of its chain and compare
 #[derive(Debug, Args)]
@@ -27,6 +28,8 @@ pub struct Verify {
     #[arg(long, value_name = "GFUEL", value_parser = amount::parse_gfuel,
           allow_hyphen_values = true)]
     fuel_max: Option<u64>,
+    #[command(flatten)]
+    containment: Containment,
 }
 
 /// A line of a chain file.
@@ -67,9 +70,8 @@ pub fn main(options: &Verify) -> CliResult {
         resume: Some(file.checkpoint),
         fuel_max: options.fuel_max.unwrap_or(base::TASK_FUEL_MAX),
         stop_at_fuel: None,
-        artefacts: config::artefacts_dir(),
     };
-    let end = local::run(start, |record| {
+    let end = local::run(&local::launcher(options.containment.weakening())?, start, |record| {
         next.get_or_insert(record);
         Ok(false)
     })?;

@@ -9,12 +9,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use base::{LeaseId, Usage};
 use runtime::checkpoint::Checkpoint;
 use runtime::protocol::{End, Start};
+use runtime::sandbox::Weakening;
 use runtime::task::Task;
 use wire::{Invoice, JobView, TariffView, TaskView};
 
 use crate::amount;
 use crate::cmd::exec;
-use crate::config;
 use crate::error::{CliError, CliResult};
 use crate::local::{self, LocalEnd};
 
@@ -186,14 +186,9 @@ fn rerun(task: &Task, cuts: &[u64]) -> CliResult<Rerun> {
 }
 
 fn leg(task: &Task, resume: Option<Checkpoint>, stop_at: Option<u64>) -> CliResult<LocalEnd> {
-    let start = Start {
-        task: task.clone(),
-        resume,
-        fuel_max: base::TASK_FUEL_MAX,
-        stop_at_fuel: stop_at,
-        artefacts: config::artefacts_dir(),
-    };
-    local::run(start, |_| Ok(true))
+    let start =
+        Start { task: task.clone(), resume, fuel_max: base::TASK_FUEL_MAX, stop_at_fuel: stop_at };
+    local::run(&local::launcher(Weakening::default())?, start, |_| Ok(true))
 }
 
 #[cfg(test)]

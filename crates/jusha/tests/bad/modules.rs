@@ -56,6 +56,11 @@ fn modules() -> Vec<(&'static str, Vec<u8>, Vec<&'static str>)> {
             &["`fd_write`", "type", "rebuild"],
         ),
         with("imported-memory", r#"(import "env" "memory" (memory 1))"#, &["`env.memory`"]),
+        with(
+            "giant-br-table",
+            &format!("(func (block (br_table {} (i32.const 0))))", "0 ".repeat(70_000)),
+            &["`br_table` has 69999 targets", compile],
+        ),
         with("threads", "(memory 1 1 shared)", &["threads", compile]),
         with("memory64", "(memory i64 1)", &["memory64", compile]),
         with("multi-memory", "(memory 1) (memory 1)", &["multiple memories", compile]),

@@ -135,7 +135,7 @@ fn the_transform_keeps_the_meaning_of_generated_modules() {
         let task = task(module.clone());
         let (outcome, state) = match in_large_stack(|| -> Result<_, RunError> {
             let compiler = compiler();
-            let mut execution = Execution::new(&task, &compiler, None)?;
+            let mut execution = Execution::new(&task, &compiler, None, None)?;
             loop {
                 if let Some(end) = execution.slice(1 << 40, u64::MAX)?.end {
                     return Ok((end.outcome, execution.state()));

@@ -210,7 +210,7 @@ fn damaged_checkpoints_are_refused() {
     use crate::save::CheckpointFile;
     let task = guest("pointers", &["3000"]);
     let compiler = super::compiler();
-    let mut execution = Execution::new(&task, &compiler, None).unwrap();
+    let mut execution = Execution::new(&task, &compiler, None, None).unwrap();
     execution.slice(UNLIMITED, 1_000_000).unwrap();
     let checkpoint = execution.capture();
     let file = CheckpointFile { task: task.clone(), checkpoint: checkpoint.clone() };
@@ -231,12 +231,12 @@ fn damaged_checkpoints_are_refused() {
         let Ok(hostile) = crate::checkpoint::Checkpoint::from_parts(altered, leaves.clone()) else {
             continue;
         };
-        if let Ok(mut execution) = Execution::new(&task, &compiler, Some(hostile)) {
+        if let Ok(mut execution) = Execution::new(&task, &compiler, Some(hostile), None) {
             let _ = execution.slice(UNLIMITED, u64::MAX);
         }
     }
     let other = guest("pointers", &["3001"]);
-    match Execution::new(&other, &compiler, Some(checkpoint)).map(|_| ()) {
+    match Execution::new(&other, &compiler, Some(checkpoint), None).map(|_| ()) {
         Err(RunError::Refused(reason)) => assert!(reason.contains("another task"), "{reason}"),
         other => panic!("{other:?}"),
     }

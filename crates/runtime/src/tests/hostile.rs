@@ -160,3 +160,125 @@ fn what_an_engine_would_choke_on_is_refused() {
     let reason = refusal(&format!(r#"(module (func (export "_start") (local {locals}) (loop)))"#));
     assert!(reason.contains("too large"), "{reason}");
 }
+
+/// A module with every section that a toolchain emits.
+fn with_all_sections() -> Vec<u8> {
+    wat::parse_str(
+        r#"(module
+          (type $t (func (param i32) (result i32)))
+          (import "wasi_snapshot_preview1" "proc_exit" (func $exit (param i32)))
+          (table 2 funcref) (memory 1 2)
+          (global $g (mut i64) (i64.const 7)) (global $c i32 (i32.const 3))
+          (export "memory" (memory 0))
+          (elem (i32.const 0) $f $f)
+          (data (i32.const 8) "some data")
+          (func $f (type $t) (local $i i32)
+            (loop $l
+              (local.set $i (i32.add (local.get $i) (local.get 0)))
+              (br_if $l (i32.lt_u (local.get $i) (i32.const 40))))
+            (block $b (block $a (br_table $a $b (local.get 0))))
+            (local.get $i))
+          (func (export "_start")
+            (i64.store (i32.const 16) (global.get $g))
+            (call $exit (call_indirect (type $t) (global.get $c) (i32.const 1))))
+          (@custom "name" "\00\00"))"#,
+    )
+    .expect("the test's module parses")
+}
+
+/// It runs to some end, or is refused by name; anything else is a fault of ours.
+fn assert_typed(what: &str, module: Vec<u8>) {
+    let mut task = crate::task::Task::new(module);
+    task.segment_fuel = 1 << 20;
+    task.memory_max_pages = 16;
+    match run(&task, 2_000_000) {
+        Ok(_) | Err(RunError::Refused(_)) => {}
+        Err(error) => panic!("{what}: {error}"),
+    }
+}
+
+#[test]
+fn sections_malformed_at_every_byte() {
+    let whole = with_all_sections();
+    assert_eq!(
+        run(&crate::task::Task::new(whole.clone()), UNLIMITED).unwrap().end.outcome,
+        Outcome::Exited(42)
+    );
+    for at in 0..whole.len() {
+        for change in [0x01, 0x41, 0x80, 0xff] {
+            let mut altered = whole.clone();
+            altered[at] ^= change;
+            assert_typed(&format!("byte {at} ^ {change:#x}"), altered);
+        }
+        assert_typed(&format!("cut at {at}"), whole[..at].to_vec());
+        let doubled = [&whole[..at], &whole[at.saturating_sub(8)..]].concat();
+        assert_typed(&format!("repeated before {at}"), doubled);
+    }
+}
+
+#[test]
+fn checkpoints_altered_at_every_byte() {
+    use super::{compiler, in_large_stack};
+    use crate::checkpoint::Checkpoint;
+    use crate::execution::Execution;
+    use crate::save::CheckpointFile;
+
+    let task = task_of(
+        r#"(module (memory 1) (global $g (mut i64) (i64.const 5))
+          (func $deep (param $n i32) (result i32)
+            (if (local.get $n)
+              (then (return (i32.add (i32.const 1)
+                (call $deep (i32.sub (local.get $n) (i32.const 1)))))))
+            (loop (i32.store (i32.const 64) (local.get $n)) (br 0))
+            (i32.const 0))
+          (func (export "_start") (drop (call $deep (i32.const 20)))))"#,
+    );
+    in_large_stack(|| {
+        let modules = compiler();
+        let mut execution = Execution::new(&task, &modules, None, None).unwrap();
+        execution.slice(UNLIMITED, 100_000).unwrap();
+        let checkpoint = execution.capture();
+        let file = CheckpointFile { task: task.clone(), checkpoint: checkpoint.clone() };
+        let bytes = file.to_bytes();
+        // As a file: its digest tells.
+        for at in 0..bytes.len() {
+            let mut altered = bytes.clone();
+            altered[at] ^= 0x10;
+            assert!(CheckpointFile::from_bytes(&altered).is_err(), "byte {at}");
+            assert!(CheckpointFile::from_bytes(&bytes[..at]).is_err(), "cut at {at}");
+        }
+        // As whoever sends one could have made it: refused, or run to some end or limit.
+        let (manifest, leaves) = (checkpoint.manifest().to_vec(), checkpoint.leaves().clone());
+        let go_on = |what: String, made: Checkpoint| {
+            let limit = 300_000;
+            let ran = Execution::new(&task, &modules, Some(made), None)
+                .and_then(|mut execution| execution.slice(limit, u64::MAX));
+            match ran {
+                Ok(_) | Err(RunError::Refused(_)) => {}
+                // Figures that contradict each other; nothing came of it.
+                Err(RunError::Fault(reason)) if reason.contains("fuel ran backwards") => {}
+                Err(error) => panic!("{what}: {error}"),
+            }
+        };
+        for at in 0..manifest.len() {
+            for change in [0x01, 0x80] {
+                let mut altered = manifest.clone();
+                altered[at] ^= change;
+                let Ok(made) = Checkpoint::from_parts(altered, leaves.clone()) else { continue };
+                go_on(format!("manifest byte {at} ^ {change:#x}"), made);
+            }
+        }
+        // The saved frames with another digest: any position, any operand.
+        let frames = checkpoint.check().unwrap().frames;
+        let content = checkpoint.bytes(&frames).unwrap();
+        for at in 0..content.len() {
+            let mut altered = content.clone();
+            altered[at] ^= 0x21;
+            let mut made = checkpoint.check().unwrap();
+            let mut leaves = leaves.clone();
+            frames.leaves.iter().for_each(|leaf| drop(leaves.remove(leaf)));
+            made.frames = crate::checkpoint::Part::cut(&altered, &mut leaves);
+            go_on(format!("frame byte {at}"), Checkpoint::new(&made, leaves));
+        }
+    });
+}

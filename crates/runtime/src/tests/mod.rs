@@ -5,17 +5,55 @@ mod generated;
 mod guests;
 mod hostile;
 
+use wasmtime::Module;
+
+use crate::artefacts::{self, Artefacts, Key};
 use crate::checkpoint::Checkpoint;
-use crate::engine::{Compiler, NATIVE_STACK_BYTES};
+use crate::engine::{Build, CompileError, Compiler, Modules, NATIVE_STACK_BYTES};
 use crate::execution::{Execution, RunError};
 use crate::protocol::{End, Record};
 use crate::save::CheckpointFile;
 use crate::task::Task;
 
-/// A compiler that keeps what it compiled for the whole test run.
-pub fn compiler() -> Compiler {
+/// Compiles and loads any number of builds in this process, and keeps what it compiled.
+pub struct InProcess {
+    compiler: Compiler,
+    artefacts: Artefacts,
+}
+
+/// For the tests, whose modules are our own.
+pub fn compiler() -> InProcess {
     let directory = std::env::temp_dir().join("jusha-test-artefacts");
-    Compiler::new(Some(directory)).expect("an engine")
+    let compiler = Compiler::new().expect("an engine");
+    InProcess { compiler, artefacts: Artefacts::new(Some(directory)) }
+}
+
+/// For [`Artefacts::get`].
+enum NotCompiled {
+    Compile(CompileError),
+    Io(std::io::Error),
+}
+
+impl From<std::io::Error> for NotCompiled {
+    fn from(error: std::io::Error) -> Self {
+        NotCompiled::Io(error)
+    }
+}
+
+impl Modules for InProcess {
+    fn module(&self, bytes: &[u8], max_pages: u32, build: Build) -> Result<Module, CompileError> {
+        let identity = self.compiler.identity();
+        let key = Key { module: base::Digest::of(bytes), build, identity };
+        let make = || {
+            let compiled = self.compiler.compile(bytes, build).map_err(NotCompiled::Compile)?;
+            Ok(artefacts::take(&mut compiled.as_slice(), compiled.len() as u64)?)
+        };
+        let artefact = self.artefacts.get(&key, make).map_err(|error| match error {
+            NotCompiled::Compile(error) => error,
+            NotCompiled::Io(error) => panic!("{error}"),
+        })?;
+        self.compiler.load(artefact, build)?.module(bytes, max_pages, build)
+    }
 }
 
 /// Everything that must not depend on interruptions.
@@ -57,7 +95,7 @@ pub fn in_large_stack<T: Send>(body: impl FnOnce() -> T + Send) -> T {
 
 fn run_here(task: &Task, fuel_max: u64, stops: &[u64]) -> Result<Trace, RunError> {
     let compiler = compiler();
-    let mut execution = Execution::new(task, &compiler, None)?;
+    let mut execution = Execution::new(task, &compiler, None, None)?;
     let mut records = Vec::new();
     let mut stops: Vec<u64> = stops.to_vec();
     stops.sort_unstable();
@@ -75,7 +113,7 @@ fn run_here(task: &Task, fuel_max: u64, stops: &[u64]) -> Result<Trace, RunError
                 stops.next();
             }
             let checkpoint = through_a_file(task, execution.capture());
-            execution = Execution::new(task, &compiler, Some(checkpoint))?;
+            execution = Execution::new(task, &compiler, Some(checkpoint), None)?;
         }
     }
 }

@@ -154,16 +154,6 @@ impl Admitted<'_> {
     pub fn mutable_globals(&self) -> Vec<u32> {
         (0..).zip(&self.globals).filter(|(_, global)| global.1).map(|(index, _)| index).collect()
     }
-
-    /// Checks the module against the task's memory limit.
-    pub fn check_memory(&self, max_pages: u32) -> Result<(), Refusal> {
-        match self.memory {
-            Some((pages, _)) if pages > u64::from(max_pages) => {
-                Err(Refusal::MemoryLimit { pages, max: max_pages })
-            }
-            _ => Ok(()),
-        }
-    }
 }
 
 fn value_type(ty: world::ValueType) -> ValType {
