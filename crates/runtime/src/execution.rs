@@ -5,6 +5,8 @@
 //! was born, and in the exact build when a trap's fuel has to be known. Both give what an
 //! uninterrupted run in that build would have given: the state is all there is.
 
+use std::collections::BTreeSet;
+
 use base::{Digest, Usage};
 
 use crate::chain;
@@ -84,8 +86,10 @@ pub struct Execution<'t> {
     chain_head: Digest,
     boundary: Vec<Part>,
     state_bytes: u64,
-    /// The last capture; `None` is the beginning.
-    last: Option<Checkpoint>,
+    /// The last capture, whose bytes the instance keeps; `None` is the beginning.
+    last: Option<Manifest>,
+    /// Leaves that [`Execution::capture_new`] gave away the last time.
+    given: BTreeSet<Digest>,
 }
 
 fn parts(state: &State) -> Vec<Part> {
@@ -106,11 +110,11 @@ impl<'t> Execution<'t> {
         let module = |build| compiler.module(&task.module, task.memory_max_pages, build);
         let Some(checkpoint) = resume else {
             let mut instance = Instance::new(&module(Build::FAST)?, task, &world)?;
-            let state = instance.state(false);
+            let state = instance.state();
             let boundary = parts(&state);
             let usage = Usage { traffic_bytes: task.inbound_bytes(), ..Usage::ZERO };
             let manifest = manifest(state, digest, usage, Digest::default(), &boundary, false);
-            let chain_head = chain::genesis(&digest, &manifest.0.state_root());
+            let chain_head = chain::genesis(&digest, &manifest.state_root());
             return Ok(Execution {
                 task,
                 digest,
@@ -122,6 +126,7 @@ impl<'t> Execution<'t> {
                 boundary,
                 state_bytes: 0,
                 last: None,
+                given: BTreeSet::new(),
             });
         };
         let manifest = checkpoint.check()?;
@@ -132,7 +137,8 @@ impl<'t> Execution<'t> {
             )));
         }
         let build = if manifest.canonical { Build::CANONICAL } else { Build::FAST };
-        let instance = Instance::restore(&module(build)?, task, &world, &checkpoint)?;
+        let instance =
+            Instance::restore(&module(build)?, task, &world, &manifest, checkpoint.leaves())?;
         Ok(Execution {
             task,
             digest,
@@ -141,9 +147,10 @@ impl<'t> Execution<'t> {
             instance,
             build,
             chain_head: manifest.chain_head,
-            boundary: manifest.boundary,
+            boundary: manifest.boundary.clone(),
             state_bytes: manifest.usage.state_bytes,
-            last: Some(checkpoint),
+            last: Some(manifest),
+            given: BTreeSet::new(),
         })
     }
 
@@ -160,7 +167,19 @@ impl<'t> Execution<'t> {
     /// The state, also after the end, for comparison with another engine's.
     #[cfg(test)]
     pub fn state(&mut self) -> State {
-        self.instance.state(false)
+        self.instance.state()
+    }
+
+    /// The bytes to which the run would go back.
+    #[cfg(test)]
+    pub fn last_leaves(&self) -> std::collections::BTreeMap<Digest, crate::leaf::Leaf> {
+        self.instance.leaves(|_| true)
+    }
+
+    /// Whether captures cost what changed.
+    #[cfg(test)]
+    pub fn is_watched(&self) -> bool {
+        self.instance.is_watched()
     }
 
     /// Runs to the next safepoint at which there is something to do, at most to the first one
@@ -220,7 +239,10 @@ impl<'t> Execution<'t> {
         let module = self.compiler.module(&self.task.module, self.task.memory_max_pages, build)?;
         self.instance = match &self.last {
             None => Instance::new(&module, self.task, &self.world)?,
-            Some(checkpoint) => Instance::restore(&module, self.task, &self.world, checkpoint)?,
+            Some(manifest) => {
+                let leaves = self.instance.leaves(|_| true);
+                Instance::restore(&module, self.task, &self.world, manifest, &leaves)?
+            }
         };
         self.instance.exact = build.exact;
         self.build = build;
@@ -228,25 +250,32 @@ impl<'t> Execution<'t> {
     }
 
     /// A checkpoint of the current safepoint.
+    #[cfg(test)]
     pub fn capture(&mut self) -> Checkpoint {
-        let state = self.instance.state(true);
-        let canonical = self.build.canonical;
-        let (manifest, leaves) =
-            manifest(state, self.digest, self.usage(), self.chain_head, &self.boundary, canonical);
+        self.given.clear();
+        self.capture_new()
+    }
+
+    /// A checkpoint of the current safepoint without the leaves that the one before had, too:
+    /// whoever has that one needs only what changed.
+    pub fn capture_new(&mut self) -> Checkpoint {
+        let state = self.instance.state();
+        let manifest = self.manifest(state, self.usage());
+        let needed = manifest.needed();
+        let leaves = self.instance.leaves(|digest| !self.given.contains(digest));
+        self.given = needed;
         let checkpoint = Checkpoint::new(&manifest, leaves);
-        self.last = Some(checkpoint.clone());
+        self.last = Some(manifest);
         checkpoint
     }
 
     fn record(&mut self) -> Record {
-        let state = self.instance.state(true);
+        let state = self.instance.state();
         let now = parts(&state);
         self.state_bytes += checkpoint::changed_bytes(&self.boundary, &now);
         self.boundary = now;
         let usage = self.usage();
-        let canonical = self.build.canonical;
-        let (mut manifest, leaves) =
-            manifest(state, self.digest, usage, self.chain_head, &self.boundary, canonical);
+        let mut manifest = self.manifest(state, usage);
         let record = chain::next(
             &self.chain_head,
             self.task.segment_fuel,
@@ -256,8 +285,13 @@ impl<'t> Execution<'t> {
         );
         self.chain_head = record.digest;
         manifest.chain_head = record.digest;
-        self.last = Some(Checkpoint::new(&manifest, leaves));
+        self.last = Some(manifest);
         record
+    }
+
+    fn manifest(&self, state: State, usage: Usage) -> Manifest {
+        let canonical = self.build.canonical;
+        manifest(state, self.digest, usage, self.chain_head, &self.boundary, canonical)
     }
 
     fn ended(&mut self, outcome: Outcome) -> Slice {
@@ -295,8 +329,8 @@ fn manifest(
     chain_head: Digest,
     boundary: &[Part],
     canonical: bool,
-) -> (Manifest, std::collections::BTreeMap<Digest, Vec<u8>>) {
-    let manifest = Manifest {
+) -> Manifest {
+    Manifest {
         version: checkpoint::VERSION,
         task,
         usage,
@@ -309,8 +343,7 @@ fn manifest(
         frames: state.frames,
         world_meta: state.world_meta,
         contents: state.contents,
-    };
-    (manifest, state.leaves)
+    }
 }
 
 fn check_limits(task: &Task) -> Result<(), RunError> {

@@ -10,8 +10,12 @@ use wasmtime::{
     ResourceLimiter, Store, Trap, TypedFunc, Val, ValType,
 };
 
-use crate::checkpoint::{Checkpoint, CheckpointError, GlobalValue, Part};
+use crate::baseline::{Baseline, Copy, Pages};
+use crate::checkpoint::{
+    self, CheckpointError, GlobalValue, LEAF_BYTES, Manifest, Part, is_zero, zero_leaf,
+};
 use crate::float;
+use crate::leaf::Leaf;
 use crate::protocol::TrapCode;
 use crate::task::Task;
 use crate::transform::cost;
@@ -99,6 +103,8 @@ struct PastLimit;
 
 /// A task's program, somewhere between its first and last instruction.
 pub struct Instance {
+    /// Before the store: what it watches must outlive it.
+    baseline: Baseline,
     store: Store<Host>,
     start: TypedFunc<(), ()>,
     frames: Memory,
@@ -126,7 +132,7 @@ struct Own {
     floor: Global,
 }
 
-/// The state of an instance, in parts.
+/// The state of an instance, in parts; the bytes are its [`Instance::leaves`].
 pub struct State {
     pub globals: Vec<GlobalValue>,
     pub depth: u32,
@@ -134,7 +140,6 @@ pub struct State {
     pub frames: Part,
     pub world_meta: Vec<u8>,
     pub contents: Vec<Part>,
-    pub leaves: BTreeMap<Digest, Vec<u8>>,
 }
 
 /// The world of a task.
@@ -213,7 +218,15 @@ impl Instance {
         store.data_mut().memory = memory;
         store.data_mut().fuel = Some(own.fuel);
         let start = instance.get_typed_func(&mut store, export::START).map_err(fault)?;
+        let bytes_max = task.memory_max_pages as usize * 65536;
+        let pages = memory.map(|memory| {
+            let declared = memory.ty(&store).maximum().unwrap_or(1 << 16) as usize * 65536;
+            let most = declared.min(bytes_max).max(memory.data_size(&store));
+            Pages::new(memory.data_ptr(&store), most)
+        });
+        let baseline = Baseline { memory: pages, frames: Copy::default(), contents: Vec::new() };
         Ok(Instance {
+            baseline,
             store,
             start,
             frames,
@@ -227,15 +240,15 @@ impl Instance {
         })
     }
 
-    /// An instance in the state of a checkpoint.
+    /// An instance in the state of a checkpoint, whose parts were checked.
     pub fn restore(
         module: &Module,
         task: &Task,
         config: &WorldConfig,
-        checkpoint: &Checkpoint,
+        manifest: &Manifest,
+        leaves: &BTreeMap<Digest, Leaf>,
     ) -> Result<Self, InstanceError> {
         let damaged = |why: &str| CheckpointError::Damaged(why.to_owned());
-        let manifest = checkpoint.check()?;
         // Before anything is allocated for it: a manifest of kilobytes can name gigabytes of zeros.
         let contents_bytes: u128 =
             manifest.contents.iter().map(|part| u128::from(part.bytes)).sum();
@@ -256,7 +269,7 @@ impl Instance {
         let contents = manifest
             .contents
             .iter()
-            .map(|part| checkpoint.bytes(part))
+            .map(|part| checkpoint::bytes(part, leaves))
             .collect::<Result<Vec<_>, _>>()?;
         instance.store.data_mut().world =
             World::restore(config.clone(), &manifest.world_meta, contents)?;
@@ -272,22 +285,18 @@ impl Instance {
         match (instance.store.data().memory, &manifest.memory) {
             (None, None) => {}
             (Some(memory), Some(part)) => {
-                let bytes = checkpoint.bytes(part)?;
                 let now = memory.data_size(&instance.store);
-                if bytes.len() % 65536 != 0 || bytes.len() < now {
+                if !part.bytes.is_multiple_of(65536) || part.bytes < now as u64 {
                     return Err(damaged("its memory has an impossible size").into());
                 }
-                if bytes.len() > task.memory_max_pages as usize * 65536 {
-                    return Err(damaged("its memory is larger than the task's limit").into());
-                }
                 memory
-                    .grow(&mut instance.store, ((bytes.len() - now) / 65536) as u64)
+                    .grow(&mut instance.store, (part.bytes - now as u64) / 65536)
                     .map_err(fault)?;
-                write_changed(memory.data_mut(&mut instance.store), &bytes);
+                write_changed(memory.data_mut(&mut instance.store), now, part, leaves)?;
             }
             _ => return Err(damaged("it has no memory, or one too many").into()),
         }
-        let frames = checkpoint.bytes(&manifest.frames)?;
+        let frames = checkpoint::bytes(&manifest.frames, leaves)?;
         let room = instance.frames.data_mut(&mut instance.store);
         room.get_mut(..frames.len())
             .ok_or_else(|| damaged("its frames are too many"))?
@@ -300,7 +309,25 @@ impl Instance {
         instance.suspended = !frames.is_empty();
         instance.used = manifest.usage.fuel;
         instance.memory_page_fuel = manifest.usage.memory_page_fuel;
+        instance.adopt(manifest, leaves)?;
         Ok(instance)
+    }
+
+    /// The state is the one of `manifest`: the last capture, as if it had been made here.
+    fn adopt(
+        &mut self,
+        manifest: &Manifest,
+        leaves: &BTreeMap<Digest, Leaf>,
+    ) -> Result<(), CheckpointError> {
+        let lacking = || CheckpointError::Damaged("a leaf is lacking".to_owned());
+        let copy = |part| Copy::of(part, leaves).ok_or_else(lacking);
+        self.baseline.frames = copy(&manifest.frames)?;
+        self.baseline.contents = manifest.contents.iter().map(copy).collect::<Result<_, _>>()?;
+        let parts = (self.store.data().memory, &manifest.memory, &mut self.baseline.memory);
+        if let (Some(memory), Some(part), Some(pages)) = parts {
+            pages.adopt(part, memory.data(&self.store));
+        }
+        Ok(())
     }
 
     /// Runs to the first safepoint at which `stop` fuel is reached, or to the program's end.
@@ -329,6 +356,9 @@ impl Instance {
         float::clear_invalid();
         let result = self.start.call(&mut self.store, ());
 
+        if self.memory_moved() {
+            return Err(InstanceError::Fault("the memory moved".to_owned()));
+        }
         let stop_reason = self.reason(result)?;
         if let Some(shortage) = self.store.data_mut().shortage.take() {
             return Err(InstanceError::Fault(shortage));
@@ -407,6 +437,18 @@ impl Instance {
         Ok(Stop::Trapped { code, exact: self.exact })
     }
 
+    #[cfg(test)]
+    pub fn is_watched(&self) -> bool {
+        self.baseline.memory.as_ref().is_some_and(Pages::is_watched)
+    }
+
+    /// 4 GiB of addresses are reserved for every memory, so this can't happen; if it did, writes
+    /// would be missed.
+    fn memory_moved(&self) -> bool {
+        let memory = self.store.data().memory.zip(self.baseline.memory.as_ref());
+        memory.is_some_and(|(memory, pages)| !pages.is_at(memory.data_ptr(&self.store)))
+    }
+
     fn pages(&self) -> u64 {
         self.store.data().memory.map_or(0, |memory| memory.size(&self.store))
     }
@@ -416,36 +458,68 @@ impl Instance {
         &self.store.data().world
     }
 
-    /// The state at a safepoint (or before the first instruction). `keep` says whether the
-    /// leaves' bytes are wanted or only their digests.
-    pub fn state(&mut self, keep: bool) -> State {
-        let mut leaves = BTreeMap::new();
-        let mut cut = |bytes: &[u8]| {
-            if keep { Part::cut(bytes, &mut leaves) } else { Part::digest_of(bytes) }
-        };
-        let memory = self.store.data().memory.map(|memory| cut(memory.data(&self.store)));
+    /// Captures the state at a safepoint (or before the first instruction): from now on its
+    /// bytes are kept, and the next capture costs what is written until then.
+    pub fn state(&mut self) -> State {
+        let memory = self.store.data().memory.zip(self.baseline.memory.as_mut());
+        let memory = memory.map(|(memory, pages)| pages.update(memory.data(&self.store)).clone());
         let end = if self.suspended {
             self.own.frames_end.get(&mut self.store).i32().unwrap_or(0) as usize
         } else {
             0
         };
-        let frames = cut(&self.frames.data(&self.store)[..end]);
+        let frames = self.baseline.frames.update(&self.frames.data(&self.store)[..end]).clone();
         let world = self.store.data().world.state();
-        let contents = world.contents.iter().map(|bytes| cut(bytes)).collect();
+        let contents = self.baseline.contents(&world.contents);
+        #[cfg(test)]
+        {
+            let whole = self.store.data().memory.map(|memory| memory.data(&self.store));
+            assert_eq!(memory, whole.map(Part::digest_of), "a write to memory was missed");
+            let whole: Vec<Part> =
+                world.contents.iter().map(|bytes| Part::digest_of(bytes)).collect();
+            assert_eq!(contents, whole, "a write to a file was missed");
+        }
         let world_meta = world.meta;
         let globals = self.globals.clone();
         let globals = globals.iter().map(|global| from_val(&global.get(&mut self.store))).collect();
-        State { globals, depth: self.depth, memory, frames, world_meta, contents, leaves }
+        State { globals, depth: self.depth, memory, frames, world_meta, contents }
+    }
+
+    /// The leaves of the last capture that are wanted, however far it has run since.
+    pub fn leaves(&self, wanted: impl Fn(&Digest) -> bool) -> BTreeMap<Digest, Leaf> {
+        let memory = self.store.data().memory.map_or(&[][..], |memory| memory.data(&self.store));
+        self.baseline.collect(memory, wanted)
     }
 }
 
-/// Writes `bytes` over `memory`, touching only pages that differ: a fresh memory stays lazy.
-fn write_changed(memory: &mut [u8], bytes: &[u8]) {
-    for (to, from) in memory.chunks_mut(4096).zip(bytes.chunks(4096)) {
-        if to != from {
-            to.copy_from_slice(from);
+/// Gives `memory` the bytes of a checkpoint, touching only pages that differ: a fresh memory
+/// stays lazy. From `fresh` on it is zeros.
+fn write_changed(
+    memory: &mut [u8],
+    fresh: usize,
+    part: &Part,
+    leaves: &BTreeMap<Digest, Leaf>,
+) -> Result<(), CheckpointError> {
+    for (index, (to, digest)) in memory.chunks_mut(LEAF_BYTES).zip(&part.leaves).enumerate() {
+        let is_fresh = index * LEAF_BYTES >= fresh;
+        if *digest == zero_leaf() {
+            if !is_fresh && !is_zero(to) {
+                to.fill(0);
+            }
+            continue;
+        }
+        let from = leaves
+            .get(digest)
+            .filter(|leaf| leaf.len() == to.len())
+            .ok_or_else(|| CheckpointError::Damaged(format!("leaf {digest} has another length")))?;
+        for (to, from) in to.chunks_mut(4096).zip(from.chunks(4096)) {
+            let same = if is_fresh { is_zero(from) } else { to == from };
+            if !same {
+                to.copy_from_slice(from);
+            }
         }
     }
+    Ok(())
 }
 
 fn global(

@@ -7,12 +7,15 @@
 //! [`checkpoint::Checkpoint`] or a record of the chain. What can't be captured is refused by
 //! name; silently wrong is the one unforgivable outcome.
 
+mod baseline;
 mod chain;
 pub mod checkpoint;
+mod dirty;
 mod engine;
 mod execution;
 mod float;
 mod instance;
+mod leaf;
 pub mod peer;
 pub mod protocol;
 pub mod save;
@@ -21,6 +24,7 @@ mod transform;
 pub mod worker;
 mod world;
 
+pub use leaf::Leaf;
 pub use transform::admit::MODULE_BYTES_MAX;
 
 /// Version of the transform: part of every task digest.

@@ -1,17 +1,21 @@
 //! The worker process: the only place where foreign code runs, and the handle by which an agent
 //! owns one. The protocol is [`crate::protocol`]'s, over the child's stdin and stdout.
 
+use std::collections::BTreeMap;
 use std::io::{self, BufReader, BufWriter, Read, Write};
 use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, ExitCode, Stdio};
 use std::sync::mpsc::{Receiver, TryRecvError, channel};
 use std::time::{Duration, Instant};
 
+use base::Digest;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::checkpoint::{Checkpoint, CheckpointError};
 use crate::engine::{Compiler, NATIVE_STACK_BYTES};
 use crate::execution::{Execution, RunError};
+use crate::leaf::Leaf;
 use crate::protocol::{FromWorker, Start, ToWorker};
 
 /// Longest message: a checkpoint of 4 GiB of memory, its frames and its outputs.
@@ -58,6 +62,8 @@ pub struct Worker {
 pub struct WorkerEvents {
     stdout: BufReader<ChildStdout>,
     over: bool,
+    /// Of the last checkpoint: the worker sends only leaves that are not among them.
+    leaves: BTreeMap<Digest, Leaf>,
 }
 
 impl Worker {
@@ -72,7 +78,7 @@ impl Worker {
         let missing = || io::Error::other("a worker has no pipe");
         let stdin = BufWriter::new(child.stdin.take().ok_or_else(missing)?);
         let stdout = BufReader::new(child.stdout.take().ok_or_else(missing)?);
-        Ok((Worker { child, stdin }, WorkerEvents { stdout, over: false }))
+        Ok((Worker { child, stdin }, WorkerEvents { stdout, over: false, leaves: BTreeMap::new() }))
     }
 
     /// Sends a message. An error means that the worker is gone, which its events tell, too.
@@ -108,8 +114,24 @@ impl WorkerEvents {
         let event = receive(&mut self.stdout).unwrap_or_else(|error| FromWorker::Fault {
             reason: format!("the worker process ended without a result ({error})"),
         });
+        let event = match event {
+            FromWorker::Captured(new) => self.whole(new).map(FromWorker::Captured),
+            FromWorker::Stopped(new) => self.whole(new).map(FromWorker::Stopped),
+            other => Ok(other),
+        };
+        let event = event.unwrap_or_else(|error| FromWorker::Fault {
+            reason: format!("the worker process sent an unusable checkpoint: {error}"),
+        });
         self.over = event.is_final();
         event
+    }
+}
+
+impl WorkerEvents {
+    fn whole(&mut self, new: Checkpoint) -> Result<Checkpoint, CheckpointError> {
+        let whole = new.complete(&self.leaves)?;
+        self.leaves.clone_from(whole.leaves());
+        Ok(whole)
     }
 }
 
@@ -191,11 +213,11 @@ fn run(
             return Ok(FromWorker::Ended(end));
         }
         if execution.usage().fuel >= stop_at {
-            return Ok(FromWorker::Stopped(execution.capture()));
+            return Ok(FromWorker::Stopped(execution.capture_new()));
         }
         match orders.try_recv() {
-            Ok(ToWorker::Capture) => send(out, &FromWorker::Captured(execution.capture()))?,
-            Ok(ToWorker::Stop) => return Ok(FromWorker::Stopped(execution.capture())),
+            Ok(ToWorker::Capture) => send(out, &FromWorker::Captured(execution.capture_new()))?,
+            Ok(ToWorker::Stop) => return Ok(FromWorker::Stopped(execution.capture_new())),
             Ok(ToWorker::Start(_)) | Err(TryRecvError::Empty | TryRecvError::Disconnected) => {}
         }
         if told.elapsed() >= PROGRESS_EVERY {
