@@ -37,7 +37,7 @@ pub use nowhere::Tracker;
 mod linux {
     use std::ptr;
     use std::sync::OnceLock;
-    use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+    use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
     use super::{Before, LEAF_BYTES, LEAVES_MAX};
 
@@ -45,12 +45,17 @@ mod linux {
     /// a few that are being replaced.
     const SLOTS: usize = 64;
     const WORDS: usize = LEAVES_MAX / 64;
+    /// Kept leaves whose pages stay with us between captures: getting them from the kernel anew
+    /// costs more than copying.
+    const WARM_LEAVES: usize = (64 << 20) / LEAF_BYTES;
 
     /// What the handler looks through at every fault: small, and apart from the maps.
     struct Range {
         start: AtomicUsize,
         end: AtomicUsize,
         shadow: AtomicUsize,
+        /// Leaves kept in the shadow.
+        kept: AtomicUsize,
         taken: AtomicBool,
     }
 
@@ -59,6 +64,8 @@ mod linux {
         dirty: [AtomicU64; WORDS],
         /// Zeros at the last capture: nothing to be kept.
         zero: [AtomicU64; WORDS],
+        /// Where in the shadow a leaf was kept.
+        place: [AtomicU32; LEAVES_MAX],
     }
 
     static RANGES: [Range; SLOTS] = [const {
@@ -66,6 +73,7 @@ mod linux {
             start: AtomicUsize::new(0),
             end: AtomicUsize::new(0),
             shadow: AtomicUsize::new(0),
+            kept: AtomicUsize::new(0),
             taken: AtomicBool::new(false),
         }
     }; SLOTS];
@@ -74,6 +82,7 @@ mod linux {
         Maps {
             dirty: [const { AtomicU64::new(0) }; WORDS],
             zero: [const { AtomicU64::new(0) }; WORDS],
+            place: [const { AtomicU32::new(0) }; LEAVES_MAX],
         }
     }; SLOTS];
 
@@ -171,14 +180,11 @@ mod linux {
             } else if get(&maps.zero, leaf) {
                 Before::Zero
             } else {
+                let place = maps.place[leaf].load(Ordering::Relaxed) as usize;
+                let at = (self.shadow + place * LEAF_BYTES) as *const u8;
                 // SAFETY: the shadow is as large as the memory may become and lives as long as
                 // `self`; only a fault of the memory's owner, who holds `self`, writes to it.
-                Before::Bytes(unsafe {
-                    std::slice::from_raw_parts(
-                        (self.shadow + leaf * LEAF_BYTES) as *const u8,
-                        LEAF_BYTES,
-                    )
-                })
+                Before::Bytes(unsafe { std::slice::from_raw_parts(at, LEAF_BYTES) })
             }
         }
 
@@ -213,11 +219,6 @@ mod linux {
                 // What is already so need not be: the kernel has a limit on how often protection
                 // may alternate.
                 whole |= !protect(self.base + first * LEAF_BYTES, length, libc::PROT_READ);
-                // SAFETY: our own mapping. A failure only keeps memory longer.
-                unsafe {
-                    let at = (self.shadow + first * LEAF_BYTES) as *mut libc::c_void;
-                    libc::madvise(at, length, libc::MADV_DONTNEED);
-                }
                 for leaf in first..leaf {
                     set(&maps.zero, leaf, is_zero(leaf));
                 }
@@ -229,8 +230,17 @@ mod linux {
             for word in &maps.dirty[..leaves.div_ceil(64)] {
                 word.store(0, Ordering::Relaxed);
             }
+            let range = &RANGES[self.slot];
+            let kept = range.kept.swap(0, Ordering::Relaxed);
+            if let Some(cold @ 1..) = kept.checked_sub(WARM_LEAVES) {
+                let at = self.shadow + WARM_LEAVES * LEAF_BYTES;
+                // SAFETY: our own mapping. A failure only keeps memory longer.
+                unsafe {
+                    libc::madvise(at as *mut libc::c_void, cold * LEAF_BYTES, libc::MADV_DONTNEED)
+                };
+            }
             self.bytes = bytes;
-            RANGES[self.slot].end.store(self.base + bytes, Ordering::Release);
+            range.end.store(self.base + bytes, Ordering::Release);
             true
         }
 
@@ -247,6 +257,7 @@ mod linux {
             let (range, maps) = (&RANGES[self.slot], &MAPS[self.slot]);
             range.start.store(0, Ordering::Release);
             range.end.store(0, Ordering::Release);
+            range.kept.store(0, Ordering::Relaxed);
             let words = self.leaves().div_ceil(64);
             for map in [&maps.dirty, &maps.zero] {
                 map[..words].iter().for_each(|word| word.store(0, Ordering::Relaxed));
@@ -336,6 +347,7 @@ mod linux {
             return true;
         }
         // Protection alternates more often than the kernel allows: give up for this capture.
+        set(&maps.dirty, leaf, true);
         let bytes = range.end.load(Ordering::Relaxed) - start;
         for leaf in 0..bytes / LEAF_BYTES {
             if !get(&maps.dirty, leaf) {
@@ -350,16 +362,16 @@ mod linux {
         if get(&maps.zero, leaf) {
             return;
         }
-        let shadow = range.shadow.load(Ordering::Relaxed);
-        let offset = leaf * LEAF_BYTES;
+        // Only the memory's owner writes to it, so nobody else asks for a place at this time; and
+        // a leaf is kept once at most, so there is one for each.
+        let place = range.kept.fetch_add(1, Ordering::Relaxed);
+        maps.place[leaf].store(place as u32, Ordering::Relaxed);
+        let to = range.shadow.load(Ordering::Relaxed) + place * LEAF_BYTES;
         // SAFETY: the leaf lies in the watched memory, which can be read, and its place in the
         // shadow belongs to it alone.
         unsafe {
-            ptr::copy_nonoverlapping(
-                (start + offset) as *const u8,
-                (shadow + offset) as *mut u8,
-                LEAF_BYTES,
-            );
+            let from = (start + leaf * LEAF_BYTES) as *const u8;
+            ptr::copy_nonoverlapping(from, to as *mut u8, LEAF_BYTES);
         }
     }
 }

@@ -170,6 +170,25 @@ impl<'t> Execution<'t> {
         self.instance.state()
     }
 
+    /// Captures, and says only the state root.
+    pub fn state_root(&mut self) -> Digest {
+        let state = self.instance.state();
+        let manifest = self.manifest(state, self.usage());
+        let root = manifest.state_root();
+        self.last = Some(manifest);
+        root
+    }
+
+    /// Standard output so far.
+    pub fn stdout(&self) -> &[u8] {
+        self.instance.world().stdout()
+    }
+
+    /// The guest's memory.
+    pub fn memory(&self) -> &[u8] {
+        self.instance.memory()
+    }
+
     /// The bytes to which the run would go back.
     #[cfg(test)]
     pub fn last_leaves(&self) -> std::collections::BTreeMap<Digest, crate::leaf::Leaf> {

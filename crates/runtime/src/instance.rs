@@ -487,8 +487,12 @@ impl Instance {
 
     /// The leaves of the last capture that are wanted, however far it has run since.
     pub fn leaves(&self, wanted: impl Fn(&Digest) -> bool) -> BTreeMap<Digest, Leaf> {
-        let memory = self.store.data().memory.map_or(&[][..], |memory| memory.data(&self.store));
-        self.baseline.collect(memory, wanted)
+        self.baseline.collect(self.memory(), wanted)
+    }
+
+    /// The guest's memory.
+    pub fn memory(&self) -> &[u8] {
+        self.store.data().memory.map_or(&[][..], |memory| memory.data(&self.store))
     }
 }
 

@@ -16,6 +16,7 @@ mod execution;
 mod float;
 mod instance;
 mod leaf;
+pub mod measure;
 pub mod peer;
 pub mod protocol;
 pub mod save;

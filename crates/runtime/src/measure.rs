@@ -1,0 +1,68 @@
+//! For benches: what parts of a run cost that a worker's messages don't show.
+
+use std::time::Duration;
+
+use crate::baseline::Copy;
+use crate::engine::{Compiler, NATIVE_STACK_BYTES};
+use crate::execution::{Execution, RunError};
+use crate::task::Task;
+
+/// CPU time of the calling thread.
+pub fn thread_cpu() -> Duration {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: writes to the local that it is given.
+    unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &mut time) };
+    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
+}
+
+/// CPU time of one of a program's steps and of the capture after it.
+#[derive(Debug, Clone, Copy)]
+pub struct Step {
+    /// The program's, with the faults of its first writes.
+    pub run: Duration,
+    /// The capture's with its state root; zero when there was none.
+    pub capture: Duration,
+    /// The same by hashing and copying the whole memory.
+    pub full: Duration,
+}
+
+/// Runs a program that says that a step is done by writing one byte to standard output. After
+/// each step for which `captures` says so there is a capture.
+pub fn steps(task: &Task, captures: &[bool]) -> Result<Vec<Step>, RunError> {
+    std::thread::scope(|scope| {
+        let body = std::thread::Builder::new()
+            .stack_size(NATIVE_STACK_BYTES + (32 << 20))
+            .spawn_scoped(scope, || steps_here(task, captures));
+        let failed = || RunError::Fault("no thread".to_owned());
+        body.map_err(|_| failed())?.join().map_err(|_| failed())?
+    })
+}
+
+fn steps_here(task: &Task, captures: &[bool]) -> Result<Vec<Step>, RunError> {
+    let compiler = Compiler::new(None)?;
+    let mut execution = Execution::new(task, &compiler, None)?;
+    let mut steps = Vec::new();
+    for &capture in captures {
+        let done = execution.stdout().len() + 1;
+        let begin = thread_cpu();
+        while execution.stdout().len() < done {
+            let until = execution.usage().fuel + (1 << 20);
+            if let Some(end) = execution.slice(base::TASK_FUEL_MAX, until)?.end {
+                let early = format!("it ended early: {:?}", end.outcome);
+                return Err(RunError::Fault(early));
+            }
+        }
+        let run = thread_cpu() - begin;
+        let mut step = Step { run, capture: Duration::ZERO, full: Duration::ZERO };
+        if capture {
+            let begin = thread_cpu();
+            execution.state_root();
+            step.capture = thread_cpu() - begin;
+            let begin = thread_cpu();
+            Copy::default().update(execution.memory());
+            step.full = thread_cpu() - begin;
+        }
+        steps.push(step);
+    }
+    Ok(steps)
+}
