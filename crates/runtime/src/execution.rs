@@ -104,31 +104,15 @@ impl<'t> Execution<'t> {
         compiler: &'t Compiler,
         resume: Option<Checkpoint>,
     ) -> Result<Self, RunError> {
+        let Some(checkpoint) = resume else {
+            check_limits(task)?;
+            let module = compiler.module(&task.module, task.memory_max_pages, Build::FAST)?;
+            return Execution::of_module(task, compiler, &module);
+        };
         check_limits(task)?;
         let digest = task.digest();
         let world = world_config(task);
         let module = |build| compiler.module(&task.module, task.memory_max_pages, build);
-        let Some(checkpoint) = resume else {
-            let mut instance = Instance::new(&module(Build::FAST)?, task, &world)?;
-            let state = instance.state();
-            let boundary = parts(&state);
-            let usage = Usage { traffic_bytes: task.inbound_bytes(), ..Usage::ZERO };
-            let manifest = manifest(state, digest, usage, Digest::default(), &boundary, false);
-            let chain_head = chain::genesis(&digest, &manifest.state_root());
-            return Ok(Execution {
-                task,
-                digest,
-                world,
-                compiler,
-                instance,
-                build: Build::FAST,
-                chain_head,
-                boundary,
-                state_bytes: 0,
-                last: None,
-                given: BTreeSet::new(),
-            });
-        };
         let manifest = checkpoint.check()?;
         if manifest.task != digest {
             return Err(RunError::Refused(format!(
@@ -150,6 +134,35 @@ impl<'t> Execution<'t> {
             boundary: manifest.boundary.clone(),
             state_bytes: manifest.usage.state_bytes,
             last: Some(manifest),
+            given: BTreeSet::new(),
+        })
+    }
+
+    /// Puts a task, of which this is the compiled module, at its beginning.
+    pub fn of_module(
+        task: &'t Task,
+        compiler: &'t Compiler,
+        module: &wasmtime::Module,
+    ) -> Result<Self, RunError> {
+        let digest = task.digest();
+        let world = world_config(task);
+        let mut instance = Instance::new(module, task, &world)?;
+        let state = instance.state();
+        let boundary = parts(&state);
+        let usage = Usage { traffic_bytes: task.inbound_bytes(), ..Usage::ZERO };
+        let manifest = manifest(state, digest, usage, Digest::default(), &boundary, false);
+        let chain_head = chain::genesis(&digest, &manifest.state_root());
+        Ok(Execution {
+            task,
+            digest,
+            world,
+            compiler,
+            instance,
+            build: Build::FAST,
+            chain_head,
+            boundary,
+            state_bytes: 0,
+            last: None,
             given: BTreeSet::new(),
         })
     }

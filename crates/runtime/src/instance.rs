@@ -19,6 +19,7 @@ use crate::leaf::Leaf;
 use crate::protocol::TrapCode;
 use crate::task::Task;
 use crate::transform::cost;
+use crate::transform::genesis;
 use crate::transform::layout::{self, export};
 use crate::world::{self, Function, Reply, World, WorldConfig, WorldError};
 
@@ -222,7 +223,14 @@ impl Instance {
         let pages = memory.map(|memory| {
             let declared = memory.ty(&store).maximum().unwrap_or(1 << 16) as usize * 65536;
             let most = declared.min(bytes_max).max(memory.data_size(&store));
-            Pages::new(memory.data_ptr(&store), most)
+            let mut pages = Pages::new(memory.data_ptr(&store), most);
+            // Known since the module was compiled: not read, let alone hashed, again.
+            let bytes = memory.data(&store);
+            let mut names = module.exports().map(|export| export.name());
+            if let Some(part) = names.find_map(|name| genesis::part(name, bytes.len() as u64)) {
+                pages.adopt(&part, bytes);
+            }
+            pages
         });
         let baseline = Baseline { memory: pages, frames: Copy::default(), contents: Vec::new() };
         Ok(Instance {

@@ -1,9 +1,9 @@
 //! For benches: what parts of a run cost that a worker's messages don't show.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::baseline::Copy;
-use crate::engine::{Compiler, NATIVE_STACK_BYTES};
+use crate::engine::{Build, Compiler, NATIVE_STACK_BYTES};
 use crate::execution::{Execution, RunError};
 use crate::task::Task;
 
@@ -13,6 +13,61 @@ pub fn thread_cpu() -> Duration {
     // SAFETY: writes to the local that it is given.
     unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &mut time) };
     Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
+}
+
+/// CPU and wall time of putting a task of a compiled module at its beginning.
+#[derive(Debug, Clone, Copy)]
+pub struct Beginning {
+    /// Loading the artefact, once its name is known.
+    pub load: [Duration; 2],
+    /// Everything between that and the first instruction, the task's digest included.
+    pub begin: [Duration; 2],
+    /// Of that, the task's digest: its module and inputs are hashed.
+    pub digest: [Duration; 2],
+}
+
+/// Begins a task `rounds` times, each time with a new module, instance and world.
+pub fn beginnings(task: &Task, rounds: usize) -> Result<Vec<Beginning>, RunError> {
+    let compiler = Compiler::new(None)?;
+    let artefact = compiler.module(&task.module, task.memory_max_pages, Build::FAST)?;
+    let failed = |error: wasmtime::Error| RunError::Fault(format!("{error:#}"));
+    let bytes = artefact.serialize().map_err(failed)?;
+    let path = std::env::temp_dir().join(format!("jusha-beginnings-{}", std::process::id()));
+    std::fs::write(&path, bytes).map_err(|error| RunError::Fault(error.to_string()))?;
+    let engine = artefact.engine().clone();
+    drop(artefact);
+    let all = (0..rounds).map(|_| {
+        let clock = Clock::start();
+        // SAFETY: written just before, by this program's own compiler.
+        let module =
+            unsafe { wasmtime::Module::deserialize_file(&engine, &path) }.map_err(failed)?;
+        let load = clock.read();
+        let clock = Clock::start();
+        let execution = Execution::of_module(task, &compiler, &module)?;
+        let begin = clock.read();
+        drop(execution);
+        let clock = Clock::start();
+        std::hint::black_box(task.digest());
+        Ok(Beginning { load, begin, digest: clock.read() })
+    });
+    let all = all.collect();
+    let _ = std::fs::remove_file(&path);
+    all
+}
+
+struct Clock {
+    cpu: Duration,
+    wall: Instant,
+}
+
+impl Clock {
+    fn start() -> Self {
+        Clock { cpu: thread_cpu(), wall: Instant::now() }
+    }
+
+    fn read(&self) -> [Duration; 2] {
+        [thread_cpu() - self.cpu, self.wall.elapsed()]
+    }
 }
 
 /// CPU time of one of a program's steps and of the capture after it.
