@@ -141,6 +141,8 @@ impl Drive {
         };
         let Prepared { task, fuel_max, resume } = prepared;
         let start = Start {
+            base: None,
+            until_mark: false,
             task,
             resume,
             fuel_max,

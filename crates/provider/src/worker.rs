@@ -113,7 +113,15 @@ mod tests {
             seed: Default::default(),
             clock_start_ms: 0,
         };
-        let start = Start { task, resume: None, fuel_max: 1, stop_at_fuel: None, artefacts: None };
+        let start = Start {
+            base: None,
+            until_mark: false,
+            task,
+            resume: None,
+            fuel_max: 1,
+            stop_at_fuel: None,
+            artefacts: None,
+        };
         let process = async {
             loop {
                 match std::fs::read_to_string(&note) {

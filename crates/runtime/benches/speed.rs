@@ -260,6 +260,8 @@ fn output(mut command: Command) -> Option<Vec<u8>> {
 fn ours(program: &Path, task: Task, artefacts: &Path) -> Option<Vec<u8>> {
     let (mut worker, mut events) = Worker::spawn(program, &["worker"]).ok()?;
     let start = Start {
+        base: None,
+        until_mark: false,
         task,
         resume: None,
         fuel_max: base::TASK_FUEL_MAX,

@@ -9,11 +9,13 @@ use std::collections::BTreeSet;
 
 use base::{Digest, Usage};
 
+use crate::base_state::{self, BaseError};
 use crate::chain;
 use crate::checkpoint::{self, Checkpoint, CheckpointError, Manifest, Part};
 use crate::engine::{Build, CompileError, Compiler};
 use crate::instance::{Instance, InstanceError, State, Stop, world_config};
 use crate::protocol::{End, Outcome, Record};
+use crate::save::CheckpointFile;
 use crate::task::Task;
 use crate::transform::Refusal;
 use crate::world::WorldConfig;
@@ -60,6 +62,12 @@ impl From<InstanceError> for RunError {
     }
 }
 
+impl From<BaseError> for RunError {
+    fn from(error: BaseError) -> Self {
+        RunError::Refused(error.to_string())
+    }
+}
+
 impl From<CheckpointError> for RunError {
     fn from(error: CheckpointError) -> Self {
         RunError::Refused(error.to_string())
@@ -88,6 +96,12 @@ pub struct Execution<'t> {
     state_bytes: u64,
     /// The last capture, whose bytes the instance keeps; `None` is the beginning.
     last: Option<Manifest>,
+    /// Where the task begins, if not at its module's beginning.
+    base: Option<(&'t CheckpointFile, Manifest)>,
+    /// Whether to stop once the program marked the end of its start-up.
+    until_mark: bool,
+    /// The fuel at which it did.
+    mark: Option<u64>,
     /// Leaves that [`Execution::capture_new`] gave away the last time.
     given: BTreeSet<Digest>,
 }
@@ -99,18 +113,35 @@ fn parts(state: &State) -> Vec<Part> {
 
 impl<'t> Execution<'t> {
     /// Compiles the task's module and puts it at its beginning, or at `resume`.
+    #[cfg(test)]
     pub fn new(
         task: &'t Task,
         compiler: &'t Compiler,
         resume: Option<Checkpoint>,
     ) -> Result<Self, RunError> {
-        let Some(checkpoint) = resume else {
-            check_limits(task)?;
-            let module = compiler.module(&task.module, task.memory_max_pages, Build::FAST)?;
-            return Execution::of_module(task, compiler, &module);
-        };
+        Execution::from_base(task, compiler, None, resume)
+    }
+
+    /// The same for a task whose beginning is a base ([`crate::base_state`]), if one is given.
+    pub fn from_base(
+        task: &'t Task,
+        compiler: &'t Compiler,
+        base: Option<&'t CheckpointFile>,
+        resume: Option<Checkpoint>,
+    ) -> Result<Self, RunError> {
         check_limits(task)?;
-        let digest = task.digest();
+        let module_digest = Digest::of(&task.module);
+        let base = match base {
+            Some(file) => Some((file, base_state::check(file, task, &module_digest)?)),
+            None => None,
+        };
+        let Some(checkpoint) = resume else {
+            let canonical = base.as_ref().is_some_and(|(_, manifest)| manifest.canonical);
+            let build = if canonical { Build::CANONICAL } else { Build::FAST };
+            let module = compiler.module(&task.module, task.memory_max_pages, build)?;
+            return Execution::of_module(task, compiler, &module_digest, &module, base);
+        };
+        let digest = identity(task, &module_digest, base.as_ref());
         let world = world_config(task);
         let module = |build| compiler.module(&task.module, task.memory_max_pages, build);
         let manifest = checkpoint.check()?;
@@ -134,6 +165,9 @@ impl<'t> Execution<'t> {
             boundary: manifest.boundary.clone(),
             state_bytes: manifest.usage.state_bytes,
             last: Some(manifest),
+            base,
+            until_mark: false,
+            mark: None,
             given: BTreeSet::new(),
         })
     }
@@ -142,11 +176,14 @@ impl<'t> Execution<'t> {
     pub fn of_module(
         task: &'t Task,
         compiler: &'t Compiler,
+        module_digest: &Digest,
         module: &wasmtime::Module,
+        base: Option<(&'t CheckpointFile, Manifest)>,
     ) -> Result<Self, RunError> {
-        let digest = task.digest();
+        let digest = identity(task, module_digest, base.as_ref());
         let world = world_config(task);
-        let mut instance = Instance::new(module, task, &world)?;
+        let mut instance = beginning(module, task, &world, base.as_ref())?;
+        let canonical = base.as_ref().is_some_and(|(_, manifest)| manifest.canonical);
         let state = instance.state();
         let boundary = parts(&state);
         let usage = Usage { traffic_bytes: task.inbound_bytes(), ..Usage::ZERO };
@@ -158,13 +195,26 @@ impl<'t> Execution<'t> {
             world,
             compiler,
             instance,
-            build: Build::FAST,
+            build: if canonical { Build::CANONICAL } else { Build::FAST },
             chain_head,
             boundary,
             state_bytes: 0,
             last: None,
+            base,
+            until_mark: false,
+            mark: None,
             given: BTreeSet::new(),
         })
+    }
+
+    /// Makes the run one that ends where the program marks the end of its start-up.
+    pub fn until_mark(&mut self) {
+        self.until_mark = true;
+    }
+
+    /// Whether it is there: a capture is a base.
+    pub fn is_at_mark(&self) -> bool {
+        self.until_mark && self.mark.is_some_and(|mark| self.instance.used > mark)
     }
 
     /// Usage so far.
@@ -227,10 +277,25 @@ impl<'t> Execution<'t> {
         if stop_at > used {
             stop = stop.min(stop_at);
         }
+        if let Some(mark) = self.mark.filter(|&mark| mark >= used) {
+            stop = stop.min(mark + 1);
+        }
         let reason = self.instance.run(stop, fuel_max)?;
         if !self.build.canonical && self.instance.nan_born() {
             self.redo(Build::CANONICAL)?;
             return Ok(Slice::default());
+        }
+        if self.until_mark && self.mark.is_none() && self.instance.marked().is_some() {
+            // Once more, to the first safepoint after it: wherever slices happened to end, the
+            // base is the same.
+            self.mark = self.instance.marked();
+            self.redo(self.build)?;
+            return Ok(Slice::default());
+        }
+        if self.is_at_mark() && self.instance.called_since_mark() {
+            return Err(RunError::Refused(
+                "the program called the host right after it marked the end of its start-up; let it call a function or run a loop first".to_owned(),
+            ));
         }
         let outcome = match reason {
             Stop::Safepoint => {
@@ -270,7 +335,7 @@ impl<'t> Execution<'t> {
     fn redo(&mut self, build: Build) -> Result<(), RunError> {
         let module = self.compiler.module(&self.task.module, self.task.memory_max_pages, build)?;
         self.instance = match &self.last {
-            None => Instance::new(&module, self.task, &self.world)?,
+            None => beginning(&module, self.task, &self.world, self.base.as_ref())?,
             Some(manifest) => {
                 let leaves = self.instance.leaves(|_| true);
                 Instance::restore(&module, self.task, &self.world, manifest, &leaves)?
@@ -351,6 +416,29 @@ impl<'t> Execution<'t> {
         };
         self.chain_head = record.digest;
         Slice { record: None, end: Some(Box::new(end)) }
+    }
+}
+
+/// What the task is, base included.
+fn identity(
+    task: &Task,
+    module_digest: &Digest,
+    base: Option<&(&CheckpointFile, Manifest)>,
+) -> Digest {
+    let digest = task.digest_with(module_digest);
+    base.map_or(digest, |(_, manifest)| base_state::digest(&digest, manifest))
+}
+
+/// The task before the first instruction that is its own.
+fn beginning(
+    module: &wasmtime::Module,
+    task: &Task,
+    world: &WorldConfig,
+    base: Option<&(&CheckpointFile, Manifest)>,
+) -> Result<Instance, InstanceError> {
+    match base {
+        None => Instance::new(module, task, world),
+        Some((file, manifest)) => Instance::after(module, task, world, file, manifest),
     }
 }
 

@@ -10,6 +10,7 @@ use wasmtime::{
     ResourceLimiter, Store, Trap, TypedFunc, Val, ValType,
 };
 
+use crate::base_state;
 use crate::baseline::{Baseline, Copy, Pages};
 use crate::checkpoint::{
     self, CheckpointError, GlobalValue, LEAF_BYTES, Manifest, Part, is_zero, zero_leaf,
@@ -17,6 +18,7 @@ use crate::checkpoint::{
 use crate::float;
 use crate::leaf::Leaf;
 use crate::protocol::TrapCode;
+use crate::save::CheckpointFile;
 use crate::task::Task;
 use crate::transform::cost;
 use crate::transform::genesis;
@@ -66,6 +68,10 @@ struct Host {
     /// The fuel global at which the task's own limit is reached.
     floor: i64,
     memory_max_bytes: usize,
+    /// Fuel at the first call that marks the end of a start-up.
+    marked: Option<u64>,
+    /// Whether there was another call after it.
+    called_since: bool,
     /// The host could not provide what the task may have.
     shortage: Option<String>,
 }
@@ -172,6 +178,8 @@ impl Instance {
             stop: 0,
             floor: i64::MIN,
             memory_max_bytes: task.memory_max_pages as usize * 65536,
+            marked: None,
+            called_since: false,
             shortage: None,
         };
         let mut store = Store::new(module.engine(), host);
@@ -321,6 +329,24 @@ impl Instance {
         Ok(instance)
     }
 
+    /// An instance in the state of a base, in the world of its own task.
+    pub fn after(
+        module: &Module,
+        task: &Task,
+        config: &WorldConfig,
+        base: &CheckpointFile,
+        manifest: &Manifest,
+    ) -> Result<Self, InstanceError> {
+        let leaves = base.checkpoint.leaves();
+        let start_up = world_config(&base.task);
+        let mut instance = Instance::restore(module, task, &start_up, manifest, leaves)?;
+        instance.store.data_mut().world =
+            World::after(config.clone(), &manifest.world_meta, manifest.usage.fuel)?;
+        instance.used = 0;
+        instance.memory_page_fuel = 0;
+        Ok(instance)
+    }
+
     /// The state is the one of `manifest`: the last capture, as if it had been made here.
     fn adopt(
         &mut self,
@@ -395,6 +421,17 @@ impl Instance {
         self.used = used;
         self.suspended = stop_reason == Stop::Safepoint;
         Ok(stop_reason)
+    }
+
+    /// The fuel at which the program first marked the end of its start-up, as far as this
+    /// instance has run.
+    pub fn marked(&self) -> Option<u64> {
+        self.store.data().marked
+    }
+
+    /// Whether it called the host after the mark.
+    pub fn called_since_mark(&self) -> bool {
+        self.store.data().called_since
     }
 
     /// Whether a NaN was born in the last run.
@@ -599,9 +636,17 @@ fn call_world(
     let fuel = caller.data().fuel.ok_or_else(|| wasmtime::Error::msg("no fuel global"))?;
     let value = fuel.get(&mut caller).i64().unwrap_or(0);
     let used = caller.data().stop as i64 - 1 - (value >> layout::DEPTH_BITS);
+    let marked_before = caller.data().marked.is_some();
+    caller.data_mut().called_since |= marked_before;
     let answer = match caller.data().memory {
         Some(memory) => {
             let (bytes, host) = memory.data_and_store_mut(&mut caller);
+            if matches!(function, Function::PathOpen | Function::PathFilestatGet) {
+                let (at, len) = (args[2] as usize, args[3] as usize);
+                if bytes.get(at..at + len).is_some_and(base_state::is_mark) {
+                    host.marked.get_or_insert(used as u64);
+                }
+            }
             host.world.call(function, &args[..params.len()], bytes, used as u64)
         }
         None => caller.data_mut().world.call(function, &args[..params.len()], &mut [], used as u64),

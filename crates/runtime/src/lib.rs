@@ -7,6 +7,7 @@
 //! [`checkpoint::Checkpoint`] or a record of the chain. What can't be captured is refused by
 //! name; silently wrong is the one unforgivable outcome.
 
+pub mod base_state;
 mod baseline;
 mod chain;
 pub mod checkpoint;

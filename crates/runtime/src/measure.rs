@@ -2,9 +2,14 @@
 
 use std::time::{Duration, Instant};
 
+use base::Digest;
+
+use crate::base_state;
 use crate::baseline::Copy;
 use crate::engine::{Build, Compiler, NATIVE_STACK_BYTES};
-use crate::execution::{Execution, RunError};
+use crate::execution::Execution;
+pub use crate::execution::RunError;
+use crate::save::CheckpointFile;
 use crate::task::Task;
 
 /// CPU time of the calling thread.
@@ -26,8 +31,13 @@ pub struct Beginning {
     pub digest: [Duration; 2],
 }
 
-/// Begins a task `rounds` times, each time with a new module, instance and world.
-pub fn beginnings(task: &Task, rounds: usize) -> Result<Vec<Beginning>, RunError> {
+/// Begins a task `rounds` times, each time with a new module, instance and world, in `base` if
+/// there is one.
+pub fn beginnings(
+    task: &Task,
+    base: Option<&CheckpointFile>,
+    rounds: usize,
+) -> Result<Vec<Beginning>, RunError> {
     let compiler = Compiler::new(None)?;
     let artefact = compiler.module(&task.module, task.memory_max_pages, Build::FAST)?;
     let failed = |error: wasmtime::Error| RunError::Fault(format!("{error:#}"));
@@ -43,7 +53,12 @@ pub fn beginnings(task: &Task, rounds: usize) -> Result<Vec<Beginning>, RunError
             unsafe { wasmtime::Module::deserialize_file(&engine, &path) }.map_err(failed)?;
         let load = clock.read();
         let clock = Clock::start();
-        let execution = Execution::of_module(task, &compiler, &module)?;
+        let digest = Digest::of(&task.module);
+        let base = match base {
+            Some(file) => Some((file, base_state::check(file, task, &digest)?)),
+            None => None,
+        };
+        let execution = Execution::of_module(task, &compiler, &digest, &module, base)?;
         let begin = clock.read();
         drop(execution);
         let clock = Clock::start();
@@ -70,6 +85,21 @@ impl Clock {
     }
 }
 
+/// A base: the task's state where it marks the end of its start-up.
+pub fn base_of(task: &Task) -> Result<CheckpointFile, RunError> {
+    on_guest_stack(|| {
+        let compiler = Compiler::new(None)?;
+        let mut execution = Execution::from_base(task, &compiler, None, None)?;
+        execution.until_mark();
+        while !execution.is_at_mark() {
+            if execution.slice(base::TASK_FUEL_MAX, u64::MAX)?.end.is_some() {
+                return Err(RunError::Refused("it ended without a mark".to_owned()));
+            }
+        }
+        Ok(CheckpointFile { task: task.clone(), checkpoint: execution.capture_new() })
+    })
+}
+
 /// CPU time of one of a program's steps and of the capture after it.
 #[derive(Debug, Clone, Copy)]
 pub struct Step {
@@ -84,18 +114,24 @@ pub struct Step {
 /// Runs a program that says that a step is done by writing one byte to standard output. After
 /// each step for which `captures` says so there is a capture.
 pub fn steps(task: &Task, captures: &[bool]) -> Result<Vec<Step>, RunError> {
+    on_guest_stack(|| steps_here(task, captures))
+}
+
+fn on_guest_stack<T: Send>(
+    body: impl FnOnce() -> Result<T, RunError> + Send,
+) -> Result<T, RunError> {
     std::thread::scope(|scope| {
-        let body = std::thread::Builder::new()
+        let thread = std::thread::Builder::new()
             .stack_size(NATIVE_STACK_BYTES + (32 << 20))
-            .spawn_scoped(scope, || steps_here(task, captures));
+            .spawn_scoped(scope, body);
         let failed = || RunError::Fault("no thread".to_owned());
-        body.map_err(|_| failed())?.join().map_err(|_| failed())?
+        thread.map_err(|_| failed())?.join().map_err(|_| failed())?
     })
 }
 
 fn steps_here(task: &Task, captures: &[bool]) -> Result<Vec<Step>, RunError> {
     let compiler = Compiler::new(None)?;
-    let mut execution = Execution::new(task, &compiler, None)?;
+    let mut execution = Execution::from_base(task, &compiler, None, None)?;
     let mut steps = Vec::new();
     for &capture in captures {
         let done = execution.stdout().len() + 1;

@@ -12,6 +12,7 @@ use base::{Digest, Usage};
 use serde::{Deserialize, Serialize};
 
 use crate::checkpoint::Checkpoint;
+use crate::save::CheckpointFile;
 use crate::task::Task;
 
 /// Agent → worker.
@@ -30,6 +31,10 @@ pub enum ToWorker {
 pub struct Start {
     /// The task.
     pub task: Task,
+    /// Where the task begins, if not at its module's beginning: part of what the task is.
+    pub base: Option<CheckpointFile>,
+    /// Stop with a checkpoint where the program marks the end of its start-up: a base.
+    pub until_mark: bool,
     /// Go on from here. It must be of the same task.
     pub resume: Option<Checkpoint>,
     /// The task ends with [`Outcome::FuelLimit`] at the first safepoint past this.

@@ -200,7 +200,12 @@ fn run(
     out: &mut impl Write,
 ) -> Result<FromWorker, Ended> {
     let compiler = Compiler::new(start.artefacts).map_err(RunError::from)?;
-    let mut execution = Execution::new(&start.task, &compiler, start.resume).map_err(Ended::Run)?;
+    let base = start.base.as_ref();
+    let mut execution =
+        Execution::from_base(&start.task, &compiler, base, start.resume).map_err(Ended::Run)?;
+    if start.until_mark {
+        execution.until_mark();
+    }
     send(out, &FromWorker::Started)?;
     let stop_at = start.stop_at_fuel.unwrap_or(u64::MAX);
     let mut told = Instant::now();
@@ -212,7 +217,7 @@ fn run(
         if let Some(end) = slice.end {
             return Ok(FromWorker::Ended(end));
         }
-        if execution.usage().fuel >= stop_at {
+        if execution.usage().fuel >= stop_at || execution.is_at_mark() {
             return Ok(FromWorker::Stopped(execution.capture_new()));
         }
         match orders.try_recv() {

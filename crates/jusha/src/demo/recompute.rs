@@ -187,6 +187,8 @@ fn rerun(task: &Task, cuts: &[u64]) -> CliResult<Rerun> {
 
 fn leg(task: &Task, resume: Option<Checkpoint>, stop_at: Option<u64>) -> CliResult<LocalEnd> {
     let start = Start {
+        base: None,
+        until_mark: false,
         task: task.clone(),
         resume,
         fuel_max: base::TASK_FUEL_MAX,

@@ -1,5 +1,6 @@
 //! Tests of the runtime in one process; those with worker processes are in the `jusha` crate.
 
+mod based;
 mod control_flow;
 mod dirty;
 mod generated;
