@@ -138,7 +138,14 @@ impl Drive {
             end = self.drained_or_orphaned() => return end,
         };
         let Prepared { task, fuel_max, resume } = prepared;
-        let start = Start { task, resume, fuel_max, stop_at_fuel: Some(self.start.fuel_allowance) };
+        let start = Start {
+            base: None,
+            until_mark: false,
+            task,
+            resume,
+            fuel_max,
+            stop_at_fuel: Some(self.start.fuel_allowance),
+        };
         let mut worker = match WorkerHandle::start(&self.shared.launcher, start) {
             Ok(worker) => worker,
             Err(error) => {

@@ -133,7 +133,8 @@ async fn fetch_checkpoint(blobs: &Blobs, digest: Digest) -> Result<Checkpoint, P
     // The manifest decides: the index is only what the exchange goes by.
     let leaves =
         Checkpoint::leaves_of_manifest(&manifest).map_err(|error| damaged(error.to_string()))?;
-    let leaves = blobs.download_all(leaves).await?.into_iter().collect();
+    let leaves = blobs.download_all(leaves).await?;
+    let leaves = leaves.into_iter().map(|(digest, bytes)| (digest, bytes.into())).collect();
     Checkpoint::from_parts(manifest, leaves).map_err(|error| damaged(error.to_string()))
 }
 

@@ -21,7 +21,7 @@ pub(crate) async fn checkpoint(
     let index = serde_json::to_vec(&index).expect("a struct of digests");
     let index_digest = Digest::of(&index);
     let mut all: Vec<(Digest, &[u8])> =
-        leaves.iter().map(|(digest, bytes)| (*digest, bytes.as_slice())).collect();
+        leaves.iter().map(|(digest, bytes)| (*digest, &**bytes)).collect();
     all.push((manifest, checkpoint.manifest()));
     all.push((index_digest, &index));
     blobs.store(&all).await?;

@@ -63,7 +63,14 @@ mod tests {
             ..Launcher::new(PathBuf::from("/bin/sh"), Artefacts::new(None))
         };
         let task = Task::new(vec![0; 8 << 20]);
-        let start = Start { task, resume: None, fuel_max: 1, stop_at_fuel: None };
+        let start = Start {
+            base: None,
+            until_mark: false,
+            task,
+            resume: None,
+            fuel_max: 1,
+            stop_at_fuel: None,
+        };
         let mut handle = WorkerHandle::start(&launcher, start).unwrap();
         let process = async {
             loop {

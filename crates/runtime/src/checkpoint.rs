@@ -7,6 +7,8 @@ use std::sync::LazyLock;
 use base::{Digest, Usage};
 use serde::{Deserialize, Serialize};
 
+use crate::leaf::Leaf;
+
 /// Bytes of a leaf; the last leaf of a part may be shorter.
 pub const LEAF_BYTES: usize = 64 << 10;
 
@@ -19,7 +21,7 @@ const MANIFEST_VERSION: u32 = 1;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Checkpoint {
     manifest: Vec<u8>,
-    leaves: BTreeMap<Digest, Vec<u8>>,
+    leaves: BTreeMap<Digest, Leaf>,
 }
 
 /// Why bytes are not a checkpoint.
@@ -81,22 +83,8 @@ pub(crate) struct Manifest {
 }
 
 impl Part {
-    /// Cuts `bytes` into leaves, adding those that are not zero to `store`.
-    pub fn cut(bytes: &[u8], store: &mut BTreeMap<Digest, Vec<u8>>) -> Part {
-        let leaves = bytes
-            .chunks(LEAF_BYTES)
-            .map(|leaf| {
-                let digest = leaf_digest(leaf);
-                if digest != *ZERO_LEAF && !store.contains_key(&digest) {
-                    store.insert(digest, leaf.to_vec());
-                }
-                digest
-            })
-            .collect();
-        Part { bytes: bytes.len() as u64, leaves }
-    }
-
-    /// Digests only.
+    /// Hashes all of `bytes`: what every cheaper way must agree with.
+    #[cfg(test)]
     pub fn digest_of(bytes: &[u8]) -> Part {
         Part {
             bytes: bytes.len() as u64,
@@ -129,10 +117,21 @@ impl Part {
     }
 }
 
-fn leaf_digest(leaf: &[u8]) -> Digest {
+/// The address of a leaf.
+pub(crate) fn leaf_digest(leaf: &[u8]) -> Digest {
     // Reading zeros is far cheaper than hashing them, and most of a young memory is zero.
-    let zero = leaf.len() == LEAF_BYTES && leaf.chunks_exact(8).all(|word| word == [0; 8]);
-    if zero { *ZERO_LEAF } else { Digest::of(leaf) }
+    if leaf.len() == LEAF_BYTES && is_zero(leaf) { *ZERO_LEAF } else { Digest::of(leaf) }
+}
+
+/// The address of a whole leaf of zeros.
+pub(crate) fn zero_leaf() -> Digest {
+    *ZERO_LEAF
+}
+
+/// Whether there is nothing but zeros.
+pub(crate) fn is_zero(bytes: &[u8]) -> bool {
+    // In runs that the compiler can make wide loads of, left at the first that is not.
+    bytes.chunks(256).all(|run| run.iter().fold(0, |all, byte| all | byte) == 0)
 }
 
 /// Bytes of state that changed between two boundaries.
@@ -165,7 +164,8 @@ impl Manifest {
         )
     }
 
-    fn needed(&self) -> BTreeSet<Digest> {
+    /// The leaves that it needs.
+    pub fn needed(&self) -> BTreeSet<Digest> {
         self.parts()
             .iter()
             .flat_map(|part| part.leaves.iter().copied())
@@ -189,8 +189,29 @@ impl Manifest {
     }
 }
 
+/// The bytes of a part.
+pub(crate) fn bytes(
+    part: &Part,
+    leaves: &BTreeMap<Digest, Leaf>,
+) -> Result<Vec<u8>, CheckpointError> {
+    let mut bytes = Vec::with_capacity(part.leaves.len() * LEAF_BYTES);
+    for (index, digest) in part.leaves.iter().enumerate() {
+        let length = (part.bytes - (index * LEAF_BYTES) as u64).min(LEAF_BYTES as u64) as usize;
+        match leaves.get(digest) {
+            Some(leaf) if leaf.len() == length => bytes.extend_from_slice(leaf),
+            None if *digest == *ZERO_LEAF && length == LEAF_BYTES => {
+                bytes.resize(bytes.len() + LEAF_BYTES, 0);
+            }
+            _ => {
+                return Err(CheckpointError::Damaged(format!("leaf {digest} has another length")));
+            }
+        }
+    }
+    Ok(bytes)
+}
+
 impl Checkpoint {
-    pub(crate) fn new(manifest: &Manifest, leaves: BTreeMap<Digest, Vec<u8>>) -> Self {
+    pub(crate) fn new(manifest: &Manifest, leaves: BTreeMap<Digest, Leaf>) -> Self {
         let manifest = postcard::to_stdvec(manifest).expect("plain data can be encoded");
         Checkpoint { manifest, leaves }
     }
@@ -199,7 +220,7 @@ impl Checkpoint {
     /// digest and none may be lacking or left over.
     pub fn from_parts(
         manifest: Vec<u8>,
-        leaves: BTreeMap<Digest, Vec<u8>>,
+        leaves: BTreeMap<Digest, Leaf>,
     ) -> Result<Self, CheckpointError> {
         let checkpoint = Checkpoint { manifest, leaves };
         checkpoint.check()?;
@@ -237,24 +258,20 @@ impl Checkpoint {
         Ok(manifest)
     }
 
-    /// The bytes of a part; the checkpoint was checked before.
-    pub(crate) fn bytes(&self, part: &Part) -> Result<Vec<u8>, CheckpointError> {
-        let mut bytes = Vec::with_capacity(part.leaves.len() * LEAF_BYTES);
-        for (index, digest) in part.leaves.iter().enumerate() {
-            let length = (part.bytes - (index * LEAF_BYTES) as u64).min(LEAF_BYTES as u64) as usize;
-            match self.leaves.get(digest) {
-                Some(leaf) if leaf.len() == length => bytes.extend_from_slice(leaf),
-                None if *digest == *ZERO_LEAF && length == LEAF_BYTES => {
-                    bytes.resize(bytes.len() + LEAF_BYTES, 0);
-                }
-                _ => {
-                    return Err(CheckpointError::Damaged(format!(
-                        "leaf {digest} has another length"
-                    )));
-                }
+    /// Adds the leaves that an earlier checkpoint of the same task has and this one came without.
+    pub(crate) fn complete(
+        mut self,
+        earlier: &BTreeMap<Digest, Leaf>,
+    ) -> Result<Self, CheckpointError> {
+        for digest in Manifest::parse(&self.manifest)?.needed() {
+            if let std::collections::btree_map::Entry::Vacant(vacant) = self.leaves.entry(digest) {
+                let leaf = earlier
+                    .get(&digest)
+                    .ok_or_else(|| CheckpointError::Damaged(format!("leaf {digest} is lacking")))?;
+                vacant.insert(leaf.clone());
             }
         }
-        Ok(bytes)
+        Ok(self)
     }
 
     fn read(&self) -> Manifest {
@@ -267,7 +284,7 @@ impl Checkpoint {
     }
 
     /// The leaves, each a blob.
-    pub fn leaves(&self) -> &BTreeMap<Digest, Vec<u8>> {
+    pub fn leaves(&self) -> &BTreeMap<Digest, Leaf> {
         &self.leaves
     }
 

@@ -5,13 +5,17 @@
 //! was born, and in the exact build when a trap's fuel has to be known. Both give what an
 //! uninterrupted run in that build would have given: the state is all there is.
 
+use std::collections::BTreeSet;
+
 use base::{Digest, Usage};
 
+use crate::base_state::{self, BaseError};
 use crate::chain;
 use crate::checkpoint::{self, Checkpoint, CheckpointError, Manifest, Part};
 use crate::engine::{Build, CompileError, Modules};
 use crate::instance::{Instance, InstanceError, State, Stop, world_config};
 use crate::protocol::{End, Outcome, Record, Redo, TrapCode};
+use crate::save::CheckpointFile;
 use crate::task::Task;
 use crate::transform::Refusal;
 use crate::world::WorldConfig;
@@ -61,6 +65,12 @@ impl From<InstanceError> for RunError {
     }
 }
 
+impl From<BaseError> for RunError {
+    fn from(error: BaseError) -> Self {
+        RunError::Refused(error.to_string())
+    }
+}
+
 impl From<CheckpointError> for RunError {
     fn from(error: CheckpointError) -> Self {
         RunError::Refused(error.to_string())
@@ -87,8 +97,16 @@ pub struct Execution<'t> {
     chain_head: Digest,
     boundary: Vec<Part>,
     state_bytes: u64,
-    /// The last capture; `None` is the beginning.
-    last: Option<Checkpoint>,
+    /// The last capture, whose bytes the instance keeps; `None` is the beginning.
+    last: Option<Manifest>,
+    /// Where the task begins, if not at its module's beginning.
+    base: Option<(&'t CheckpointFile, Manifest)>,
+    /// Whether to stop once the program marked the end of its start-up.
+    until_mark: bool,
+    /// The fuel at which it did.
+    mark: Option<u64>,
+    /// Leaves that [`Execution::capture_new`] gave away the last time.
+    given: BTreeSet<Digest>,
 }
 
 fn parts(state: &State) -> Vec<Part> {
@@ -99,38 +117,39 @@ fn parts(state: &State) -> Vec<Part> {
 impl<'t> Execution<'t> {
     /// Puts the task at its beginning, or at `resume`, in the build that is due there, or in
     /// that of `redo`.
+    #[cfg(test)]
     pub fn new(
         task: &'t Task,
         modules: &'t dyn Modules,
         resume: Option<Checkpoint>,
         redo: Option<Redo>,
     ) -> Result<Self, RunError> {
+        Execution::from_base(task, modules, None, resume, redo)
+    }
+
+    /// The same for a task whose beginning is a base ([`crate::base_state`]), if one is given.
+    pub fn from_base(
+        task: &'t Task,
+        modules: &'t dyn Modules,
+        base: Option<&'t CheckpointFile>,
+        resume: Option<Checkpoint>,
+        redo: Option<Redo>,
+    ) -> Result<Self, RunError> {
         check_limits(task)?;
-        let digest = task.digest();
-        let world = world_config(task);
-        let module = |build| modules.module(&task.module, task.memory_max_pages, build);
-        let Some(checkpoint) = resume else {
-            let build = redo.map_or(Build::FAST, |redo| redo.build);
-            let mut instance = Instance::new(&module(build)?, task, &world)?;
-            instance.exact = build.exact;
-            let state = instance.state(false);
-            let boundary = parts(&state);
-            let usage = Usage { traffic_bytes: task.inbound_bytes(), ..Usage::ZERO };
-            let manifest = manifest(state, digest, usage, Digest::default(), &boundary, false);
-            let chain_head = chain::genesis(&digest, &manifest.0.state_root());
-            return Ok(Execution {
-                task,
-                digest,
-                world,
-                modules,
-                instance,
-                build,
-                chain_head,
-                boundary,
-                state_bytes: 0,
-                last: None,
-            });
+        let module_digest = Digest::of(&task.module);
+        let base = match base {
+            Some(file) => Some((file, base_state::check(file, task, &module_digest)?)),
+            None => None,
         };
+        let Some(checkpoint) = resume else {
+            let canonical = base.as_ref().is_some_and(|(_, manifest)| manifest.canonical);
+            let due = if canonical { Build::CANONICAL } else { Build::FAST };
+            let build = redo.map_or(due, |redo| redo.build);
+            let module = modules.module(&task.module, task.memory_max_pages, build)?;
+            return Execution::of_module(task, modules, &module_digest, &module, build, base);
+        };
+        let digest = identity(task, &module_digest, base.as_ref());
+        let world = world_config(task);
         let manifest = checkpoint.check()?;
         if manifest.task != digest {
             return Err(RunError::Refused(format!(
@@ -140,7 +159,9 @@ impl<'t> Execution<'t> {
         }
         let due = if manifest.canonical { Build::CANONICAL } else { Build::FAST };
         let build = redo.map_or(due, |redo| redo.build);
-        let mut instance = Instance::restore(&module(build)?, task, &world, &checkpoint)?;
+        let module = modules.module(&task.module, task.memory_max_pages, build)?;
+        let mut instance =
+            Instance::restore(&module, task, &world, &manifest, checkpoint.leaves())?;
         instance.exact = build.exact;
         Ok(Execution {
             task,
@@ -150,10 +171,60 @@ impl<'t> Execution<'t> {
             instance,
             build,
             chain_head: manifest.chain_head,
-            boundary: manifest.boundary,
+            boundary: manifest.boundary.clone(),
             state_bytes: manifest.usage.state_bytes,
-            last: Some(checkpoint),
+            last: Some(manifest),
+            base,
+            until_mark: false,
+            mark: None,
+            given: BTreeSet::new(),
         })
+    }
+
+    /// Puts a task, of which this is the compiled module, at its beginning.
+    pub fn of_module(
+        task: &'t Task,
+        modules: &'t dyn Modules,
+        module_digest: &Digest,
+        module: &wasmtime::Module,
+        build: Build,
+        base: Option<(&'t CheckpointFile, Manifest)>,
+    ) -> Result<Self, RunError> {
+        let digest = identity(task, module_digest, base.as_ref());
+        let world = world_config(task);
+        let mut instance = beginning(module, task, &world, base.as_ref())?;
+        instance.exact = build.exact;
+        let state = instance.state();
+        let boundary = parts(&state);
+        let usage = Usage { traffic_bytes: task.inbound_bytes(), ..Usage::ZERO };
+        let manifest = manifest(state, digest, usage, Digest::default(), &boundary, false);
+        let chain_head = chain::genesis(&digest, &manifest.state_root());
+        Ok(Execution {
+            task,
+            digest,
+            world,
+            modules,
+            instance,
+            build,
+            chain_head,
+            boundary,
+            state_bytes: 0,
+            last: None,
+            base,
+            until_mark: false,
+            mark: None,
+            given: BTreeSet::new(),
+        })
+    }
+
+    /// Makes the run one that ends where the program marks the end of its start-up.
+    pub fn until_mark(&mut self) {
+        self.until_mark = true;
+    }
+
+    /// Whether it is there: a capture is a base.
+    pub fn is_at_mark(&self) -> bool {
+        self.until_mark && self.mark.is_some_and(|mark| self.instance.used > mark)
     }
 
     /// Usage so far.
@@ -169,7 +240,38 @@ impl<'t> Execution<'t> {
     /// The state, also after the end, for comparison with another engine's.
     #[cfg(test)]
     pub fn state(&mut self) -> State {
-        self.instance.state(false)
+        self.instance.state()
+    }
+
+    /// Captures, and says only the state root.
+    pub fn state_root(&mut self) -> Digest {
+        let state = self.instance.state();
+        let manifest = self.manifest(state, self.usage());
+        let root = manifest.state_root();
+        self.last = Some(manifest);
+        root
+    }
+
+    /// Standard output so far.
+    pub fn stdout(&self) -> &[u8] {
+        self.instance.world().stdout()
+    }
+
+    /// The guest's memory.
+    pub fn memory(&self) -> &[u8] {
+        self.instance.memory()
+    }
+
+    /// The bytes to which the run would go back.
+    #[cfg(test)]
+    pub fn last_leaves(&self) -> std::collections::BTreeMap<Digest, crate::leaf::Leaf> {
+        self.instance.leaves(|_| true)
+    }
+
+    /// Whether captures cost what changed.
+    #[cfg(test)]
+    pub fn is_watched(&self) -> bool {
+        self.instance.is_watched()
     }
 
     /// Runs to the next safepoint at which there is something to do, at most to the first one
@@ -185,10 +287,25 @@ impl<'t> Execution<'t> {
         if stop_at > used {
             stop = stop.min(stop_at);
         }
+        if let Some(mark) = self.mark.filter(|&mark| mark >= used) {
+            stop = stop.min(mark + 1);
+        }
         let reason = self.instance.run(stop, fuel_max)?;
         if !self.build.canonical && self.instance.nan_born() {
             self.redo(Redo { build: Build::CANONICAL, trap: None })?;
             return Ok(Slice::default());
+        }
+        if self.until_mark && self.mark.is_none() && self.instance.marked().is_some() {
+            // Once more, to the first safepoint after it: wherever slices happened to end, the
+            // base is the same.
+            self.mark = self.instance.marked();
+            self.redo(Redo { build: self.build, trap: None })?;
+            return Ok(Slice::default());
+        }
+        if self.is_at_mark() && self.instance.called_since_mark() {
+            return Err(RunError::Refused(
+                "the program called the host right after it marked the end of its start-up; let it call a function or run a loop first".to_owned(),
+            ));
         }
         let outcome = match reason {
             Stop::Safepoint => {
@@ -230,9 +347,10 @@ impl<'t> Execution<'t> {
         Ok(self.ended(Outcome::Trapped(code)))
     }
 
-    /// The last capture; `None` is the beginning.
+    /// The last capture, whole; `None` is the beginning.
     pub fn into_last(self) -> Option<Checkpoint> {
-        self.last
+        let manifest = self.last?;
+        Some(Checkpoint::new(&manifest, self.instance.leaves(|_| true)))
     }
 
     /// Goes back to the last capture, in another build.
@@ -244,8 +362,11 @@ impl<'t> Execution<'t> {
             module => module?,
         };
         self.instance = match &self.last {
-            None => Instance::new(&module, self.task, &self.world)?,
-            Some(checkpoint) => Instance::restore(&module, self.task, &self.world, checkpoint)?,
+            None => beginning(&module, self.task, &self.world, self.base.as_ref())?,
+            Some(manifest) => {
+                let leaves = self.instance.leaves(|_| true);
+                Instance::restore(&module, self.task, &self.world, manifest, &leaves)?
+            }
         };
         self.instance.exact = build.exact;
         self.build = build;
@@ -253,25 +374,32 @@ impl<'t> Execution<'t> {
     }
 
     /// A checkpoint of the current safepoint.
+    #[cfg(test)]
     pub fn capture(&mut self) -> Checkpoint {
-        let state = self.instance.state(true);
-        let canonical = self.build.canonical;
-        let (manifest, leaves) =
-            manifest(state, self.digest, self.usage(), self.chain_head, &self.boundary, canonical);
+        self.given.clear();
+        self.capture_new()
+    }
+
+    /// A checkpoint of the current safepoint without the leaves that the one before had, too:
+    /// whoever has that one needs only what changed.
+    pub fn capture_new(&mut self) -> Checkpoint {
+        let state = self.instance.state();
+        let manifest = self.manifest(state, self.usage());
+        let needed = manifest.needed();
+        let leaves = self.instance.leaves(|digest| !self.given.contains(digest));
+        self.given = needed;
         let checkpoint = Checkpoint::new(&manifest, leaves);
-        self.last = Some(checkpoint.clone());
+        self.last = Some(manifest);
         checkpoint
     }
 
     fn record(&mut self) -> Record {
-        let state = self.instance.state(true);
+        let state = self.instance.state();
         let now = parts(&state);
         self.state_bytes += checkpoint::changed_bytes(&self.boundary, &now);
         self.boundary = now;
         let usage = self.usage();
-        let canonical = self.build.canonical;
-        let (mut manifest, leaves) =
-            manifest(state, self.digest, usage, self.chain_head, &self.boundary, canonical);
+        let mut manifest = self.manifest(state, usage);
         let record = chain::next(
             &self.chain_head,
             self.task.segment_fuel,
@@ -281,8 +409,13 @@ impl<'t> Execution<'t> {
         );
         self.chain_head = record.digest;
         manifest.chain_head = record.digest;
-        self.last = Some(Checkpoint::new(&manifest, leaves));
+        self.last = Some(manifest);
         record
+    }
+
+    fn manifest(&self, state: State, usage: Usage) -> Manifest {
+        let canonical = self.build.canonical;
+        manifest(state, self.digest, usage, self.chain_head, &self.boundary, canonical)
     }
 
     fn ended(&mut self, outcome: Outcome) -> Slice {
@@ -313,6 +446,29 @@ impl<'t> Execution<'t> {
     }
 }
 
+/// What the task is, base included.
+fn identity(
+    task: &Task,
+    module_digest: &Digest,
+    base: Option<&(&CheckpointFile, Manifest)>,
+) -> Digest {
+    let digest = task.digest_with(module_digest);
+    base.map_or(digest, |(_, manifest)| base_state::digest(&digest, manifest))
+}
+
+/// The task before the first instruction that is its own.
+fn beginning(
+    module: &wasmtime::Module,
+    task: &Task,
+    world: &WorldConfig,
+    base: Option<&(&CheckpointFile, Manifest)>,
+) -> Result<Instance, InstanceError> {
+    match base {
+        None => Instance::new(module, task, world),
+        Some((file, manifest)) => Instance::after(module, task, world, file, manifest),
+    }
+}
+
 fn manifest(
     state: State,
     task: Digest,
@@ -320,8 +476,8 @@ fn manifest(
     chain_head: Digest,
     boundary: &[Part],
     canonical: bool,
-) -> (Manifest, std::collections::BTreeMap<Digest, Vec<u8>>) {
-    let manifest = Manifest {
+) -> Manifest {
+    Manifest {
         version: checkpoint::VERSION,
         task,
         usage,
@@ -334,8 +490,7 @@ fn manifest(
         frames: state.frames,
         world_meta: state.world_meta,
         contents: state.contents,
-    };
-    (manifest, state.leaves)
+    }
 }
 
 fn check_limits(task: &Task) -> Result<(), RunError> {

@@ -10,11 +10,18 @@ use wasmtime::{
     ResourceLimiter, Store, Trap, TypedFunc, Val, ValType,
 };
 
-use crate::checkpoint::{Checkpoint, CheckpointError, GlobalValue, Part};
+use crate::base_state;
+use crate::baseline::{Baseline, Copy, Pages};
+use crate::checkpoint::{
+    self, CheckpointError, GlobalValue, LEAF_BYTES, Manifest, Part, is_zero, zero_leaf,
+};
 use crate::float;
+use crate::leaf::Leaf;
 use crate::protocol::TrapCode;
+use crate::save::CheckpointFile;
 use crate::task::Task;
 use crate::transform::cost;
+use crate::transform::genesis;
 use crate::transform::layout::{self, export};
 use crate::world::{self, Function, Reply, World, WorldConfig, WorldError};
 
@@ -61,6 +68,10 @@ struct Host {
     /// The fuel global at which the task's own limit is reached.
     floor: i64,
     memory_max_bytes: usize,
+    /// Fuel at the first call that marks the end of a start-up.
+    marked: Option<u64>,
+    /// Whether there was another call after it.
+    called_since: bool,
     /// The host could not provide what the task may have.
     shortage: Option<String>,
 }
@@ -99,6 +110,8 @@ struct PastLimit;
 
 /// A task's program, somewhere between its first and last instruction.
 pub struct Instance {
+    /// Before the store: what it watches must outlive it.
+    baseline: Baseline,
     store: Store<Host>,
     start: TypedFunc<(), ()>,
     frames: Memory,
@@ -126,7 +139,7 @@ struct Own {
     floor: Global,
 }
 
-/// The state of an instance, in parts.
+/// The state of an instance, in parts; the bytes are its [`Instance::leaves`].
 pub struct State {
     pub globals: Vec<GlobalValue>,
     pub depth: u32,
@@ -134,7 +147,6 @@ pub struct State {
     pub frames: Part,
     pub world_meta: Vec<u8>,
     pub contents: Vec<Part>,
-    pub leaves: BTreeMap<Digest, Vec<u8>>,
 }
 
 /// The world of a task.
@@ -166,6 +178,8 @@ impl Instance {
             stop: 0,
             floor: i64::MIN,
             memory_max_bytes: task.memory_max_pages as usize * 65536,
+            marked: None,
+            called_since: false,
             shortage: None,
         };
         let mut store = Store::new(module.engine(), host);
@@ -215,7 +229,22 @@ impl Instance {
         store.data_mut().memory = memory;
         store.data_mut().fuel = Some(own.fuel);
         let start = instance.get_typed_func(&mut store, export::START).map_err(fault)?;
+        let bytes_max = task.memory_max_pages as usize * 65536;
+        let pages = memory.map(|memory| {
+            let declared = memory.ty(&store).maximum().unwrap_or(1 << 16) as usize * 65536;
+            let most = declared.min(bytes_max).max(memory.data_size(&store));
+            let mut pages = Pages::new(memory.data_ptr(&store), most);
+            // Known since the module was compiled: not read, let alone hashed, again.
+            let bytes = memory.data(&store);
+            let mut names = module.exports().map(|export| export.name());
+            if let Some(part) = names.find_map(|name| genesis::part(name, bytes.len() as u64)) {
+                pages.adopt(&part, bytes);
+            }
+            pages
+        });
+        let baseline = Baseline { memory: pages, frames: Copy::default(), contents: Vec::new() };
         Ok(Instance {
+            baseline,
             store,
             start,
             frames,
@@ -229,15 +258,15 @@ impl Instance {
         })
     }
 
-    /// An instance in the state of a checkpoint.
+    /// An instance in the state of a checkpoint, whose parts were checked.
     pub fn restore(
         module: &Module,
         task: &Task,
         config: &WorldConfig,
-        checkpoint: &Checkpoint,
+        manifest: &Manifest,
+        leaves: &BTreeMap<Digest, Leaf>,
     ) -> Result<Self, InstanceError> {
         let damaged = |why: &str| CheckpointError::Damaged(why.to_owned());
-        let manifest = checkpoint.check()?;
         // Before anything is allocated for it: a manifest of kilobytes can name gigabytes of zeros.
         let contents_bytes: u128 =
             manifest.contents.iter().map(|part| u128::from(part.bytes)).sum();
@@ -258,7 +287,7 @@ impl Instance {
         let contents = manifest
             .contents
             .iter()
-            .map(|part| checkpoint.bytes(part))
+            .map(|part| checkpoint::bytes(part, leaves))
             .collect::<Result<Vec<_>, _>>()?;
         instance.store.data_mut().world =
             World::restore(config.clone(), &manifest.world_meta, contents)?;
@@ -274,22 +303,18 @@ impl Instance {
         match (instance.store.data().memory, &manifest.memory) {
             (None, None) => {}
             (Some(memory), Some(part)) => {
-                let bytes = checkpoint.bytes(part)?;
                 let now = memory.data_size(&instance.store);
-                if bytes.len() % 65536 != 0 || bytes.len() < now {
+                if !part.bytes.is_multiple_of(65536) || part.bytes < now as u64 {
                     return Err(damaged("its memory has an impossible size").into());
                 }
-                if bytes.len() > task.memory_max_pages as usize * 65536 {
-                    return Err(damaged("its memory is larger than the task's limit").into());
-                }
                 memory
-                    .grow(&mut instance.store, ((bytes.len() - now) / 65536) as u64)
+                    .grow(&mut instance.store, (part.bytes - now as u64) / 65536)
                     .map_err(fault)?;
-                write_changed(memory.data_mut(&mut instance.store), &bytes);
+                write_changed(memory.data_mut(&mut instance.store), now, part, leaves)?;
             }
             _ => return Err(damaged("it has no memory, or one too many").into()),
         }
-        let frames = checkpoint.bytes(&manifest.frames)?;
+        let frames = checkpoint::bytes(&manifest.frames, leaves)?;
         let room = instance.frames.data_mut(&mut instance.store);
         room.get_mut(..frames.len())
             .ok_or_else(|| damaged("its frames are too many"))?
@@ -302,7 +327,43 @@ impl Instance {
         instance.suspended = !frames.is_empty();
         instance.used = manifest.usage.fuel;
         instance.memory_page_fuel = manifest.usage.memory_page_fuel;
+        instance.adopt(manifest, leaves)?;
         Ok(instance)
+    }
+
+    /// An instance in the state of a base, in the world of its own task.
+    pub fn after(
+        module: &Module,
+        task: &Task,
+        config: &WorldConfig,
+        base: &CheckpointFile,
+        manifest: &Manifest,
+    ) -> Result<Self, InstanceError> {
+        let leaves = base.checkpoint.leaves();
+        let start_up = world_config(&base.task);
+        let mut instance = Instance::restore(module, task, &start_up, manifest, leaves)?;
+        instance.store.data_mut().world =
+            World::after(config.clone(), &manifest.world_meta, manifest.usage.fuel)?;
+        instance.used = 0;
+        instance.memory_page_fuel = 0;
+        Ok(instance)
+    }
+
+    /// The state is the one of `manifest`: the last capture, as if it had been made here.
+    fn adopt(
+        &mut self,
+        manifest: &Manifest,
+        leaves: &BTreeMap<Digest, Leaf>,
+    ) -> Result<(), CheckpointError> {
+        let lacking = || CheckpointError::Damaged("a leaf is lacking".to_owned());
+        let copy = |part| Copy::of(part, leaves).ok_or_else(lacking);
+        self.baseline.frames = copy(&manifest.frames)?;
+        self.baseline.contents = manifest.contents.iter().map(copy).collect::<Result<_, _>>()?;
+        let parts = (self.store.data().memory, &manifest.memory, &mut self.baseline.memory);
+        if let (Some(memory), Some(part), Some(pages)) = parts {
+            pages.adopt(part, memory.data(&self.store));
+        }
+        Ok(())
     }
 
     /// Runs to the first safepoint at which `stop` fuel is reached, or to the program's end.
@@ -331,6 +392,9 @@ impl Instance {
         float::clear_invalid();
         let result = self.start.call(&mut self.store, ());
 
+        if self.memory_moved() {
+            return Err(InstanceError::Fault("the memory moved".to_owned()));
+        }
         let stop_reason = self.reason(result)?;
         if let Some(shortage) = self.store.data_mut().shortage.take() {
             return Err(InstanceError::Fault(shortage));
@@ -359,6 +423,17 @@ impl Instance {
         self.used = used;
         self.suspended = stop_reason == Stop::Safepoint;
         Ok(stop_reason)
+    }
+
+    /// The fuel at which the program first marked the end of its start-up, as far as this
+    /// instance has run.
+    pub fn marked(&self) -> Option<u64> {
+        self.store.data().marked
+    }
+
+    /// Whether it called the host after the mark.
+    pub fn called_since_mark(&self) -> bool {
+        self.store.data().called_since
     }
 
     /// Whether a NaN was born in the last run.
@@ -409,6 +484,18 @@ impl Instance {
         Ok(Stop::Trapped { code, exact: self.exact })
     }
 
+    #[cfg(test)]
+    pub fn is_watched(&self) -> bool {
+        self.baseline.memory.as_ref().is_some_and(Pages::is_watched)
+    }
+
+    /// 4 GiB of addresses are reserved for every memory, so this can't happen; if it did, writes
+    /// would be missed.
+    fn memory_moved(&self) -> bool {
+        let memory = self.store.data().memory.zip(self.baseline.memory.as_ref());
+        memory.is_some_and(|(memory, pages)| !pages.is_at(memory.data_ptr(&self.store)))
+    }
+
     fn pages(&self) -> u64 {
         self.store.data().memory.map_or(0, |memory| memory.size(&self.store))
     }
@@ -418,36 +505,72 @@ impl Instance {
         &self.store.data().world
     }
 
-    /// The state at a safepoint (or before the first instruction). `keep` says whether the
-    /// leaves' bytes are wanted or only their digests.
-    pub fn state(&mut self, keep: bool) -> State {
-        let mut leaves = BTreeMap::new();
-        let mut cut = |bytes: &[u8]| {
-            if keep { Part::cut(bytes, &mut leaves) } else { Part::digest_of(bytes) }
-        };
-        let memory = self.store.data().memory.map(|memory| cut(memory.data(&self.store)));
+    /// Captures the state at a safepoint (or before the first instruction): from now on its
+    /// bytes are kept, and the next capture costs what is written until then.
+    pub fn state(&mut self) -> State {
+        let memory = self.store.data().memory.zip(self.baseline.memory.as_mut());
+        let memory = memory.map(|(memory, pages)| pages.update(memory.data(&self.store)).clone());
         let end = if self.suspended {
             self.own.frames_end.get(&mut self.store).i32().unwrap_or(0) as usize
         } else {
             0
         };
-        let frames = cut(&self.frames.data(&self.store)[..end]);
+        let frames = self.baseline.frames.update(&self.frames.data(&self.store)[..end]).clone();
         let world = self.store.data().world.state();
-        let contents = world.contents.iter().map(|bytes| cut(bytes)).collect();
+        let contents = self.baseline.contents(&world.contents);
+        #[cfg(test)]
+        {
+            let whole = self.store.data().memory.map(|memory| memory.data(&self.store));
+            assert_eq!(memory, whole.map(Part::digest_of), "a write to memory was missed");
+            let whole: Vec<Part> =
+                world.contents.iter().map(|bytes| Part::digest_of(bytes)).collect();
+            assert_eq!(contents, whole, "a write to a file was missed");
+        }
         let world_meta = world.meta;
         let globals = self.globals.clone();
         let globals = globals.iter().map(|global| from_val(&global.get(&mut self.store))).collect();
-        State { globals, depth: self.depth, memory, frames, world_meta, contents, leaves }
+        State { globals, depth: self.depth, memory, frames, world_meta, contents }
+    }
+
+    /// The leaves of the last capture that are wanted, however far it has run since.
+    pub fn leaves(&self, wanted: impl Fn(&Digest) -> bool) -> BTreeMap<Digest, Leaf> {
+        self.baseline.collect(self.memory(), wanted)
+    }
+
+    /// The guest's memory.
+    pub fn memory(&self) -> &[u8] {
+        self.store.data().memory.map_or(&[][..], |memory| memory.data(&self.store))
     }
 }
 
-/// Writes `bytes` over `memory`, touching only pages that differ: a fresh memory stays lazy.
-fn write_changed(memory: &mut [u8], bytes: &[u8]) {
-    for (to, from) in memory.chunks_mut(4096).zip(bytes.chunks(4096)) {
-        if to != from {
-            to.copy_from_slice(from);
+/// Gives `memory` the bytes of a checkpoint, touching only pages that differ: a fresh memory
+/// stays lazy. From `fresh` on it is zeros.
+fn write_changed(
+    memory: &mut [u8],
+    fresh: usize,
+    part: &Part,
+    leaves: &BTreeMap<Digest, Leaf>,
+) -> Result<(), CheckpointError> {
+    for (index, (to, digest)) in memory.chunks_mut(LEAF_BYTES).zip(&part.leaves).enumerate() {
+        let is_fresh = index * LEAF_BYTES >= fresh;
+        if *digest == zero_leaf() {
+            if !is_fresh && !is_zero(to) {
+                to.fill(0);
+            }
+            continue;
+        }
+        let from = leaves
+            .get(digest)
+            .filter(|leaf| leaf.len() == to.len())
+            .ok_or_else(|| CheckpointError::Damaged(format!("leaf {digest} has another length")))?;
+        for (to, from) in to.chunks_mut(4096).zip(from.chunks(4096)) {
+            let same = if is_fresh { is_zero(from) } else { to == from };
+            if !same {
+                to.copy_from_slice(from);
+            }
         }
     }
+    Ok(())
 }
 
 fn global(
@@ -515,9 +638,17 @@ fn call_world(
     let fuel = caller.data().fuel.ok_or_else(|| wasmtime::Error::msg("no fuel global"))?;
     let value = fuel.get(&mut caller).i64().unwrap_or(0);
     let used = caller.data().stop as i64 - 1 - (value >> layout::DEPTH_BITS);
+    let marked_before = caller.data().marked.is_some();
+    caller.data_mut().called_since |= marked_before;
     let answer = match caller.data().memory {
         Some(memory) => {
             let (bytes, host) = memory.data_and_store_mut(&mut caller);
+            if matches!(function, Function::PathOpen | Function::PathFilestatGet) {
+                let (at, len) = (args[2] as usize, args[3] as usize);
+                if bytes.get(at..at + len).is_some_and(base_state::is_mark) {
+                    host.marked.get_or_insert(used as u64);
+                }
+            }
             host.world.call(function, &args[..params.len()], bytes, used as u64)
         }
         None => caller.data_mut().world.call(function, &args[..params.len()], &mut [], used as u64),

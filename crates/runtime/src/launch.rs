@@ -12,13 +12,18 @@ pub(crate) mod process;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use base::Digest;
+
 use crate::artefacts::{self, Artefacts, Key};
+use crate::checkpoint::Checkpoint;
 use crate::engine::{Build, NATIVE_STACK_BYTES};
+use crate::leaf::Leaf;
 use crate::pipe::{self, MESSAGE_BYTES_MAX};
 use crate::protocol::{Behind, Down, FromWorker, Job, Role, Setup, Start, ToWorker, Up};
 use crate::sandbox::{Confinement, Limits, Weakening};
@@ -90,6 +95,8 @@ pub struct WorkerEvents {
     /// The one that runs.
     process: Option<Process>,
     belief: Belief,
+    /// Of the last checkpoint: a worker sends only leaves that are not among them.
+    leaves: BTreeMap<Digest, Leaf>,
     message_bytes_max: u64,
     over: bool,
 }
@@ -153,6 +160,7 @@ impl Launcher {
             next: Some((process, Job { start, redo: None })),
             process: None,
             belief,
+            leaves: BTreeMap::new(),
             over: false,
         };
         Ok((Worker { shared }, events))
@@ -275,6 +283,13 @@ impl WorkerEvents {
         event
     }
 
+    /// A checkpoint with the leaves that the one before it brought.
+    fn whole(&mut self, new: Checkpoint) -> io::Result<Checkpoint> {
+        let whole = new.complete(&self.leaves).map_err(io::Error::other)?;
+        self.leaves.clone_from(whole.leaves());
+        Ok(whole)
+    }
+
     fn advance(&mut self) -> io::Result<FromWorker> {
         loop {
             if let Some((process, job)) = self.next.take() {
@@ -286,6 +301,11 @@ impl WorkerEvents {
             let process = self.process.as_mut().ok_or_else(nonsense)?;
             match process.receive::<Up>(self.message_bytes_max)? {
                 Up::Said(event) => {
+                    let event = match event {
+                        FromWorker::Captured(new) => FromWorker::Captured(self.whole(new)?),
+                        FromWorker::Stopped(new) => FromWorker::Stopped(self.whole(new)?),
+                        other => other,
+                    };
                     if matches!(event, FromWorker::Captured(_)) {
                         let mut state = self.shared.lock();
                         let first = state.orders.iter().position(|o| *o == ToWorker::Capture);
@@ -298,6 +318,8 @@ impl WorkerEvents {
                 Up::Again(job) => {
                     let job = self.belief.again(*job).map_err(io::Error::other)?;
                     self.shared.lock().running = None;
+                    // The next process has given nothing yet.
+                    self.leaves.clear();
                     let limits = run_limits(&job.start);
                     let process = self.launcher.spawn(Role::Run, limits)?;
                     self.shared.adopt(&process)?;

@@ -9,14 +9,19 @@
 //! refused by name; silently wrong is the one unforgivable outcome.
 
 pub mod artefacts;
+pub mod base_state;
+mod baseline;
 mod chain;
 pub mod checkpoint;
+mod dirty;
 pub mod doctor;
 mod engine;
 mod execution;
 mod float;
 mod instance;
 pub mod launch;
+mod leaf;
+pub mod measure;
 pub mod peer;
 mod pipe;
 pub mod protocol;
@@ -27,6 +32,7 @@ mod transform;
 pub mod worker;
 mod world;
 
+pub use leaf::Leaf;
 pub use transform::admit::MODULE_BYTES_MAX;
 
 /// Version of the transform: part of every task digest.

@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use crate::checkpoint::{Checkpoint, CheckpointError};
 use crate::engine::Build;
 use crate::sandbox::{Confinement, Limits, Weakening};
+use crate::save::CheckpointFile;
 use crate::task::Task;
 
 /// Agent → worker, in this order.
@@ -76,7 +77,10 @@ impl Job {
         let canonical = match (&self.redo, &self.start.resume) {
             (Some(redo), _) => return Ok(redo.build),
             (None, Some(checkpoint)) => checkpoint.structure()?.canonical,
-            (None, None) => false,
+            (None, None) => match &self.start.base {
+                Some(base) => base.checkpoint.structure()?.canonical,
+                None => false,
+            },
         };
         Ok(if canonical { Build::CANONICAL } else { Build::FAST })
     }
@@ -119,6 +123,10 @@ pub enum ToWorker {
 pub struct Start {
     /// The task.
     pub task: Task,
+    /// Where the task begins, if not at its module's beginning: part of what the task is.
+    pub base: Option<CheckpointFile>,
+    /// Stop with a checkpoint where the program marks the end of its start-up: a base.
+    pub until_mark: bool,
     /// Go on from here. It must be of the same task.
     pub resume: Option<Checkpoint>,
     /// The task ends with [`Outcome::FuelLimit`] at the first safepoint past this.

@@ -41,6 +41,13 @@ pub struct Exec {
     /// Go on from a checkpoint of the same program, arguments, input and options
     #[arg(long, value_name = "FILE")]
     resume: Option<PathBuf>,
+    /// Stop where the program marks the end of its start-up (it asks for the path .jusha-base)
+    /// and write the state: a base, in which tasks with other input can begin
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["checkpoint", "resume", "from"])]
+    snapshot: Option<PathBuf>,
+    /// Begin in a base of the same program, arguments and environment that --snapshot wrote
+    #[arg(long, value_name = "FILE")]
+    from: Option<PathBuf>,
     /// Write the usage: one JSON object of integers
     #[arg(long, value_name = "FILE")]
     usage: Option<PathBuf>,
@@ -58,6 +65,10 @@ pub fn main(options: &Exec) -> CliResult {
         Some(path) => Some(load_for(path, &task)?),
         None => None,
     };
+    let base = match &options.from {
+        Some(path) => Some(load(path)?),
+        None => None,
+    };
     let mut chain = match &options.chain {
         Some(path) => {
             Some((io(File::create(path), format_args!("write {}", path.display()))?, path))
@@ -66,6 +77,8 @@ pub fn main(options: &Exec) -> CliResult {
     };
     let start = Start {
         task: task.clone(),
+        base,
+        until_mark: options.snapshot.is_some(),
         resume,
         fuel_max: options.world.fuel_max(),
         stop_at_fuel: options.stop_at_fuel,
@@ -83,7 +96,14 @@ pub fn main(options: &Exec) -> CliResult {
         Ok(true)
     })?;
     match end {
-        LocalEnd::Ended(end) => finish(options, &end),
+        LocalEnd::Ended(end) => {
+            let status = finish(options, &end)?;
+            if options.snapshot.is_none() {
+                return Ok(status);
+            }
+            Err(CliError::refused("the program ended without marking the end of its start-up")
+                .hint("let it ask for the path .jusha-base, such as with os.path.exists"))
+        }
         LocalEnd::Stopped(checkpoint) => stopped(options, task, checkpoint),
         LocalEnd::Refused(reason) => {
             let path = options.program.program.display();
@@ -165,7 +185,7 @@ fn finish(options: &Exec, end: &End) -> CliResult {
 
 fn stopped(options: &Exec, task: Task, checkpoint: Checkpoint) -> CliResult {
     let usage = checkpoint.usage();
-    let Some(path) = &options.checkpoint else {
+    let Some(path) = options.checkpoint.as_ref().or(options.snapshot.as_ref()) else {
         return Err(CliError::new("the program was stopped without being asked to"));
     };
     let bytes = CheckpointFile { task, checkpoint }.to_bytes();

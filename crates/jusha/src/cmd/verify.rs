@@ -66,6 +66,8 @@ pub fn main(options: &Verify) -> CliResult {
     };
     let mut next: Option<Record> = None;
     let start = Start {
+        base: None,
+        until_mark: false,
         task: file.task,
         resume: Some(file.checkpoint),
         fuel_max: options.fuel_max.unwrap_or(base::TASK_FUEL_MAX),

@@ -5,7 +5,8 @@
 
 use base::{Digest, Usage};
 
-use crate::checkpoint::Checkpoint;
+use crate::base_state;
+use crate::checkpoint::{Checkpoint, Manifest};
 use crate::protocol::{End, FromWorker, Job, Outcome, Start};
 use crate::task::Task;
 
@@ -21,6 +22,9 @@ const REDONE_MAX: u32 = 2;
 pub(super) struct Belief {
     /// Digests of the task and of its module, once they were needed.
     digests: Option<(Digest, Digest)>,
+    /// Where the task begins: part of what it is.
+    base: Option<Manifest>,
+    until_mark: bool,
     fuel_max: u64,
     stop_at_fuel: Option<u64>,
     inbound_bytes: u64,
@@ -35,6 +39,8 @@ impl Belief {
         let before = start.resume.as_ref().and_then(|checkpoint| checkpoint.structure().ok());
         Belief {
             digests: None,
+            base: start.base.as_ref().and_then(|file| file.checkpoint.structure().ok()),
+            until_mark: start.until_mark,
             fuel_max: start.fuel_max,
             stop_at_fuel: start.stop_at_fuel,
             inbound_bytes: start.task.inbound_bytes(),
@@ -46,7 +52,11 @@ impl Belief {
 
     /// Digests of the task and of its module.
     pub fn digests(&mut self, task: &Task) -> (Digest, Digest) {
-        *self.digests.get_or_insert_with(|| (task.digest(), Digest::of(&task.module)))
+        let base = self.base.as_ref();
+        *self.digests.get_or_insert_with(|| {
+            let module = Digest::of(&task.module);
+            (identity(&task.digest_with(&module), base), module)
+        })
     }
 
     /// Whether an event can be. `stopping` says that the worker was told to stop.
@@ -55,7 +65,8 @@ impl Belief {
             FromWorker::Captured(checkpoint) => self.check_state(checkpoint).map(drop),
             FromWorker::Stopped(checkpoint) => {
                 let usage = self.check_state(checkpoint)?;
-                let due = self.stop_at_fuel.is_some_and(|stop_at| usage.fuel >= stop_at);
+                let due = self.until_mark
+                    || self.stop_at_fuel.is_some_and(|stop_at| usage.fuel >= stop_at);
                 if due || stopping { Ok(()) } else { Err("it stopped without being told to") }
             }
             FromWorker::Ended(end) => self.check_end(end),
@@ -107,7 +118,7 @@ impl Belief {
         let Some(redo) = job.redo else { return Err("it goes on without a reason") };
         let last = job.start.resume.as_ref().map(|checkpoint| self.check_state(checkpoint));
         last.transpose()?;
-        let task = job.start.task.digest();
+        let task = identity(&job.start.task.digest(), self.base.as_ref());
         if self.digests.map(|(known, _)| known) != Some(task) {
             return Err("it goes on with another task");
         }
@@ -115,10 +126,21 @@ impl Belief {
             return Err("it goes back again and again");
         }
         self.redone += 1;
+        if job.start.until_mark != self.until_mark
+            || job.start.base.as_ref().map(|file| file.checkpoint.structure().ok())
+                != self.base.clone().map(Some)
+        {
+            return Err("it goes on from another beginning");
+        }
         job.start.fuel_max = self.fuel_max;
         job.start.stop_at_fuel = self.stop_at_fuel;
         Ok(job)
     }
+}
+
+/// What a task is, its beginning included.
+fn identity(task: &Digest, base: Option<&Manifest>) -> Digest {
+    base.map_or(*task, |manifest| base_state::digest(task, manifest))
 }
 
 /// Whether a path stays below the directory that it is put into.

@@ -41,7 +41,14 @@ fn task() -> Task {
 }
 
 fn start() -> Start {
-    Start { task: task(), resume: None, fuel_max: 1_000, stop_at_fuel: None }
+    Start {
+        base: None,
+        until_mark: false,
+        task: task(),
+        resume: None,
+        fuel_max: 1_000,
+        stop_at_fuel: None,
+    }
 }
 
 fn usage(fuel: u64) -> Usage {

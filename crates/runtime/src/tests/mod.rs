@@ -1,6 +1,8 @@
 //! Tests of the runtime in one process; those with worker processes are in the `jusha` crate.
 
+mod based;
 mod control_flow;
+mod dirty;
 mod generated;
 mod guests;
 mod hostile;

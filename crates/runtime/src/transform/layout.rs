@@ -59,6 +59,8 @@ pub mod export {
     pub const GROWN: &str = "grown";
     /// i64: the fuel global at which the task's own limit is reached.
     pub const FLOOR: &str = "floor";
+    /// Prefix of the list of the memory's first leaves; what is exported under it doesn't matter.
+    pub const LEAVES: &str = "leaves:";
     /// Prefix of the guest's mutable globals, followed by their index.
     pub const GLOBAL: &str = "global";
 }

@@ -12,6 +12,7 @@ pub mod admit;
 pub mod cost;
 mod emit;
 mod function;
+pub mod genesis;
 mod graph;
 pub mod layout;
 mod leaf;

@@ -13,6 +13,7 @@ use wasmparser::{Parser, Payload};
 use super::admit::{Admitted, Refusal};
 use super::emit::{self, Context};
 use super::function::Function;
+use super::genesis;
 use super::graph;
 use super::layout::{self, FRAME_PAGES, Layout, export};
 use super::leaf;
@@ -250,6 +251,9 @@ fn assemble(
         exports.export(export::MEMORY, ExportKind::Memory, 0);
     }
     exports.export(export::FRAMES, ExportKind::Memory, layout.frames);
+    if let Some(name) = genesis::export_name(admitted) {
+        exports.export(&name, ExportKind::Memory, layout.frames);
+    }
     let appended: [(&str, bool, u32); 8] = [
         (export::FUEL, true, layout.fuel()),
         ("position", false, layout.position()),

@@ -106,14 +106,18 @@ fn work(
         }
         _ => {}
     }
-    let Job { start: Start { task, resume, fuel_max, stop_at_fuel }, redo } = job;
-    let mut execution = Execution::new(&task, &loaded, resume, redo).map_err(Ended::Run)?;
+    let Job { start: Start { task, base, until_mark, resume, fuel_max, stop_at_fuel }, redo } = job;
+    let mut execution =
+        Execution::from_base(&task, &loaded, base.as_ref(), resume, redo).map_err(Ended::Run)?;
+    if until_mark {
+        execution.until_mark();
+    }
     pipe::send(out, &Up::Said(FromWorker::Started))?;
     let replayed = redo.and_then(|redo| redo.trap);
     match steps(&mut execution, replayed, fuel_max, stop_at_fuel, orders, out) {
         Err(Ended::Run(RunError::Elsewhere(redo))) => {
             let resume = execution.into_last();
-            let start = Start { task, resume, fuel_max, stop_at_fuel };
+            let start = Start { task, base, until_mark, resume, fuel_max, stop_at_fuel };
             Ok(Up::Again(Box::new(Job { start, redo: Some(redo) })))
         }
         last => Ok(Up::Said(last?)),
@@ -142,12 +146,12 @@ fn steps(
         if let Some(end) = slice.end {
             return Ok(FromWorker::Ended(end));
         }
-        if execution.usage().fuel >= stop_at {
-            return Ok(FromWorker::Stopped(execution.capture()));
+        if execution.usage().fuel >= stop_at || execution.is_at_mark() {
+            return Ok(FromWorker::Stopped(execution.capture_new()));
         }
         match orders.try_recv() {
-            Ok(ToWorker::Capture) => tell(FromWorker::Captured(execution.capture()))?,
-            Ok(ToWorker::Stop) => return Ok(FromWorker::Stopped(execution.capture())),
+            Ok(ToWorker::Capture) => tell(FromWorker::Captured(execution.capture_new()))?,
+            Ok(ToWorker::Stop) => return Ok(FromWorker::Stopped(execution.capture_new())),
             Err(TryRecvError::Empty | TryRecvError::Disconnected) => {}
         }
         if told.elapsed() >= PROGRESS_EVERY {

@@ -5,7 +5,7 @@ use super::memory::Memory;
 use super::{Errno, Reply, STRINGS_MAX, World, WorldConfig, WorldError};
 
 /// Units of fuel in a nanosecond of the guest's clock.
-const FUEL_PER_NS: u64 = 3;
+pub(super) const FUEL_PER_NS: u64 = 3;
 
 /// Where in the random stream no program gets to: the limit for a restored state.
 pub(super) const RANDOM_POSITION_MAX: u64 = 1 << 62;

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::abi::{fdflags, rights};
 use super::descriptor::{DESCRIPTORS_MAX, Descriptor, Descriptors, Target};
-use super::process::RANDOM_POSITION_MAX;
+use super::process::{FUEL_PER_NS, RANDOM_POSITION_MAX};
 use super::tree::{
     DEPTH_MAX, Directory, Inode, Kind, NAME_MAX, NODES_MAX, NOWHERE, Node, OUT, ROOT, TMP, Times,
     Tree,
@@ -144,6 +144,28 @@ impl World {
         check_unlinked(&world.tree)?;
         world.slept_ns = parsed.slept_ns;
         world.random_position = parsed.random_position;
+        Ok(world)
+    }
+}
+
+impl World {
+    /// The world of a task that goes on from a base ([`crate::base_state`]): its own, at its
+    /// beginning, but for the clocks, which `elapsed` fuel and what the base slept have moved.
+    pub fn after(config: WorldConfig, meta: &[u8], elapsed: u64) -> Result<World, WorldError> {
+        let parsed: Meta =
+            postcard::from_bytes(meta).map_err(|_| damaged("its description can't be read"))?;
+        let mut world = World::new(config)?;
+        if parsed.stdout_bytes + parsed.stderr_bytes > 0 || !parsed.created.is_empty() {
+            return Err(damaged("a base may not have written anything"));
+        }
+        let open = |descriptors: &Descriptors| -> Vec<(u32, Descriptor)> {
+            descriptors.0.iter().map(|(fd, open)| (*fd, *open)).collect()
+        };
+        let before = postcard::to_stdvec(&open(&world.descriptors)).unwrap_or_default();
+        if postcard::to_stdvec(&parsed.descriptors).unwrap_or_default() != before {
+            return Err(damaged("a base may have nothing open but the standard streams"));
+        }
+        world.slept_ns = parsed.slept_ns.saturating_add(elapsed / FUEL_PER_NS);
         Ok(world)
     }
 }
