@@ -356,7 +356,8 @@ impl WorkerEvents {
         let mut state = self.shared.lock();
         let mut stream = process.stream().try_clone()?;
         for order in &state.orders {
-            pipe::send(&mut stream, &Down::Order(*order))?;
+            // A short task may be over by now, its result waiting to be read.
+            let _ = pipe::send(&mut stream, &Down::Order(*order));
         }
         state.running = Some(stream);
         Ok(None)

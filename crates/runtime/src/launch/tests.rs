@@ -205,7 +205,7 @@ fn a_checkpoint_of_another_task_is_a_fault() {
     let mut leaves = manifest();
     leaves.frames = Part { bytes: 4, leaves: vec![Digest::of(b"gone")] };
     for (state_of, expected) in
-        [(unlike, "of another task"), (traffic, "invents traffic"), (leaves, "checkpoint is none")]
+        [(unlike, "of another task"), (traffic, "invents traffic"), (leaves, "is lacking")]
     {
         assert_fault(&[ready(), said(FromWorker::Captured(state(&state_of)))], expected);
     }
