@@ -52,13 +52,18 @@ pub struct Compiler {
     /// Made when it is first wanted: few tasks ever want it, and it takes a millisecond.
     canonical: OnceCell<Engine>,
     artefacts: Option<PathBuf>,
+    level: OptLevel,
 }
 
 /// The engine that compiles and runs a build.
 pub fn engine(build: Build) -> Result<Engine, CompileError> {
+    engine_at(build, OptLevel::Speed)
+}
+
+fn engine_at(build: Build, level: OptLevel) -> Result<Engine, CompileError> {
     let mut config = Config::new();
     config
-        .cranelift_opt_level(OptLevel::Speed)
+        .cranelift_opt_level(level)
         .cranelift_nan_canonicalization(build.canonical)
         .async_stack_size(NATIVE_STACK_BYTES + (1 << 20))
         .max_wasm_stack(NATIVE_STACK_BYTES)
@@ -72,7 +77,18 @@ impl Compiler {
     /// A compiler that keeps artefacts in `artefacts`. Nothing else may write there: loading
     /// compiled code is running it.
     pub fn new(artefacts: Option<PathBuf>) -> Result<Self, CompileError> {
-        Ok(Compiler { fast: engine(Build::FAST)?, canonical: OnceCell::new(), artefacts })
+        Self::with_level(artefacts, OptLevel::Speed)
+    }
+
+    /// Another compiler, whose results must be the same: for tests.
+    #[cfg(test)]
+    pub fn unoptimised(artefacts: Option<PathBuf>) -> Result<Self, CompileError> {
+        Self::with_level(artefacts, OptLevel::None)
+    }
+
+    fn with_level(artefacts: Option<PathBuf>, level: OptLevel) -> Result<Self, CompileError> {
+        let fast = engine_at(Build::FAST, level)?;
+        Ok(Compiler { fast, canonical: OnceCell::new(), artefacts, level })
     }
 
     fn engine(&self, build: Build) -> Result<&Engine, CompileError> {
@@ -82,7 +98,7 @@ impl Compiler {
         if let Some(canonical) = self.canonical.get() {
             return Ok(canonical);
         }
-        let canonical = engine(Build::CANONICAL)?;
+        let canonical = engine_at(Build::CANONICAL, self.level)?;
         Ok(self.canonical.get_or_init(|| canonical))
     }
 

@@ -19,7 +19,7 @@ const MESSAGE_BYTES_MAX: u64 = 6 << 30;
 /// How often progress is told.
 const PROGRESS_EVERY: Duration = Duration::from_millis(200);
 
-fn send<T: Serialize>(out: &mut impl Write, message: &T) -> io::Result<()> {
+pub(crate) fn send<T: Serialize>(out: &mut impl Write, message: &T) -> io::Result<()> {
     let bytes = postcard::to_stdvec(message).map_err(io::Error::other)?;
     let length = bytes.len() as u64;
     if length > MESSAGE_BYTES_MAX {
@@ -30,7 +30,7 @@ fn send<T: Serialize>(out: &mut impl Write, message: &T) -> io::Result<()> {
     out.flush()
 }
 
-fn receive<T: DeserializeOwned>(input: &mut impl Read) -> io::Result<T> {
+pub(crate) fn receive<T: DeserializeOwned>(input: &mut impl Read) -> io::Result<T> {
     let mut length = [0; 8];
     input.read_exact(&mut length)?;
     let length = u64::from_le_bytes(length);

@@ -4,6 +4,7 @@
 //! at work within a second.
 
 mod chores;
+mod fuzz;
 mod run;
 mod system;
 mod tests_run;
@@ -17,6 +18,9 @@ cargo xtask demo [ARGS]     build, then `jusha demo ARGS` (try --help)
 cargo xtask test [--quick]  everything that must hold: format, tidy, clippy, docs, all tests;
                             --quick leaves out docs and the tests that are programs of their own
 cargo xtask tidy            only the architecture's invariants
+cargo xtask fuzz [--seconds N] [--grow] [--jobs N]
+                            the runtime's fuzzing loop on every core (60 s); failing inputs go
+                            to fuzz/corpus, with --grow also those that show something new
 cargo xtask guests [ARGS]   rebuild the example programs (guests/build.sh; downloads a compiler)";
 
 fn main() -> ExitCode {
@@ -29,6 +33,7 @@ fn main() -> ExitCode {
         ("test", []) => tests_run::everything(&root, false),
         ("test", [quick]) if quick == "--quick" => tests_run::everything(&root, true),
         ("tidy", []) => tidy::report(&root),
+        ("fuzz", rest) => fuzz::fuzz(&root, rest),
         ("guests", rest) => chores::guests(&root, rest),
         ("help" | "--help" | "-h", _) => {
             println!("{HELP}");

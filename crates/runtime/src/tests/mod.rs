@@ -1,13 +1,16 @@
 //! Tests of the runtime in one process; those with worker processes are in the `jusha` crate.
 
 mod control_flow;
-mod generated;
+mod determinism;
+mod fuzz;
+mod golden;
 mod guests;
 mod hostile;
 
 use crate::checkpoint::Checkpoint;
 use crate::engine::{Compiler, NATIVE_STACK_BYTES};
 use crate::execution::{Execution, RunError};
+use crate::instance::State;
 use crate::protocol::{End, Record};
 use crate::save::CheckpointFile;
 use crate::task::Task;
@@ -56,18 +59,40 @@ pub fn in_large_stack<T: Send>(body: impl FnOnce() -> T + Send) -> T {
 }
 
 fn run_here(task: &Task, fuel_max: u64, stops: &[u64]) -> Result<Trace, RunError> {
-    let compiler = compiler();
-    let mut execution = Execution::new(task, &compiler, None)?;
+    Ok(trace(&compiler(), task, None, fuel_max, stops)?.trace)
+}
+
+/// A run with what it left, and how often it was really interrupted.
+pub struct Traced {
+    pub trace: Trace,
+    pub state: State,
+    pub interruptions: u64,
+    /// Most bytes of frames in one of its checkpoints.
+    pub deepest_frames: u64,
+}
+
+/// Runs to the end from the beginning or from `resume`, through a checkpoint file's bytes at
+/// each of `stops`.
+pub fn trace(
+    compiler: &Compiler,
+    task: &Task,
+    resume: Option<Checkpoint>,
+    fuel_max: u64,
+    stops: &[u64],
+) -> Result<Traced, RunError> {
+    let mut execution = Execution::new(task, compiler, resume)?;
     let mut records = Vec::new();
     let mut stops: Vec<u64> = stops.to_vec();
     stops.sort_unstable();
     let mut stops = stops.into_iter().peekable();
+    let (mut interruptions, mut deepest_frames) = (0, 0);
     loop {
         let stop_at = stops.peek().copied().unwrap_or(u64::MAX);
         let slice = execution.slice(fuel_max, stop_at)?;
         records.extend(slice.record);
         if let Some(end) = slice.end {
-            return Ok(Trace { records, end: *end });
+            let trace = Trace { records, end: *end };
+            return Ok(Traced { trace, state: execution.state(), interruptions, deepest_frames });
         }
         let used = execution.usage().fuel;
         if used >= stop_at {
@@ -75,7 +100,9 @@ fn run_here(task: &Task, fuel_max: u64, stops: &[u64]) -> Result<Trace, RunError
                 stops.next();
             }
             let checkpoint = through_a_file(task, execution.capture());
-            execution = Execution::new(task, &compiler, Some(checkpoint))?;
+            deepest_frames = deepest_frames.max(checkpoint.check()?.frames.bytes);
+            execution = Execution::new(task, compiler, Some(checkpoint))?;
+            interruptions += 1;
         }
     }
 }
