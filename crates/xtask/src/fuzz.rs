@@ -12,6 +12,7 @@
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
+use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
 use crate::{chores, run};
@@ -135,26 +136,24 @@ impl Worker {
     /// Waits for its figures. Without them, what it was at is the failure.
     fn finish(mut self, root: &Path, deadline: Instant) -> Counts {
         let stdout = self.child.stdout.take();
-        let reader = std::thread::spawn(move || {
+        let (sender, ended) = channel();
+        std::thread::spawn(move || {
             let lines = stdout.map(|pipe| BufReader::new(pipe).lines());
             let lines = lines.into_iter().flatten().map_while(Result::ok);
-            lines.filter_map(|line| Some(line.split_once("fuzz-counts ")?.1.to_owned())).last()
+            let told = |line: String| Some(line.split_once("fuzz-counts ")?.1.to_owned());
+            // Only when the pipe closes has the process ended.
+            let _ = sender.send(lines.filter_map(told).last());
         });
-        let ended = loop {
-            match self.child.try_wait() {
-                Ok(Some(status)) => break format!("ended with {status}"),
-                Ok(None) if Instant::now() > deadline => {
-                    let _ = self.child.kill();
-                    let _ = self.child.wait();
-                    break "did not end".to_owned();
-                }
-                Ok(None) => std::thread::sleep(Duration::from_millis(50)),
-                Err(error) => break format!("can't be waited for: {error}"),
-            }
-        };
-        if let Ok(Some(line)) = reader.join() {
+        let line = ended.recv_timeout(deadline.saturating_duration_since(Instant::now()));
+        let hangs = line.is_err();
+        if hangs {
+            let _ = self.child.kill();
+        }
+        let status = self.child.wait().map_or_else(|error| error.to_string(), |s| s.to_string());
+        if let Ok(Some(line)) = line {
             return read_counts(&line.replace(' ', "\n").replace('=', " "));
         }
+        let ended = if hangs { "did not end".to_owned() } else { format!("ended with {status}") };
         let what = std::fs::read_to_string(self.scratch.join("seed")).unwrap_or_default();
         let (kind, seed) = what.split_once(' ').unwrap_or(("module", "unknown"));
         let (folder, extension) =
