@@ -18,6 +18,9 @@ cargo xtask demo [ARGS]     build, then `jusha demo ARGS` (try --help)
 cargo xtask test [--quick]  everything that must hold: format, tidy, clippy, docs, all tests;
                             --quick leaves out docs and the tests that are programs of their own
 cargo xtask tidy            only the architecture's invariants
+cargo xtask calibrate [--dev] [--rounds N] [NAME...]
+                            nanoseconds per fuel of worst cases, beside real programs; --dev
+                            without building everything for release
 cargo xtask fuzz [--seconds N] [--grow] [--jobs N]
                             the runtime's fuzzing loop on every core (60 s); failing inputs go
                             to fuzz/corpus, with --grow also those that show something new
@@ -33,6 +36,7 @@ fn main() -> ExitCode {
         ("test", []) => tests_run::everything(&root, false),
         ("test", [quick]) if quick == "--quick" => tests_run::everything(&root, true),
         ("tidy", []) => tidy::report(&root),
+        ("calibrate", rest) => chores::calibrate(&root, rest),
         ("fuzz", rest) => fuzz::fuzz(&root, rest),
         ("guests", rest) => chores::guests(&root, rest),
         ("help" | "--help" | "-h", _) => {

@@ -6,6 +6,7 @@ mod fuzz;
 mod golden;
 mod guests;
 mod hostile;
+mod specification;
 
 use crate::checkpoint::Checkpoint;
 use crate::engine::{Compiler, NATIVE_STACK_BYTES};

@@ -20,16 +20,20 @@ const fn subject(name: &'static str, args: &'static [&'static str]) -> Subject {
 }
 
 /// Each guest, small enough for five runs, two of them on an engine that does not optimise.
-const SUBJECTS: [Subject; 13] = [
+const SUBJECTS: [Subject; 17] = [
     subject("clock", &["3"]),
     subject("deep", &["2000", "2"]),
     subject("exit", &["7", "bye"]),
     Subject { stdin: "one two\nthree\n", ..subject("files", &[]) },
+    subject("fib", &["20"]),
     subject("floats", &["20000"]),
     subject("hog", &["40"]),
+    subject("matmul", &["60"]),
     subject("mersenne", &["521", "523"]),
+    subject("nbody", &["5000"]),
     subject("noop", &[]),
     subject("pointers", &["3000"]),
+    subject("sha256", &["1"]),
     subject("sieve", &["200000"]),
     Subject { fuel_max: 30_000_000, ..subject("spin", &[]) },
     subject("trap", &["overflow"]),
