@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use super::abi::{fdflags, fstflags, rights};
 use super::descriptor::{Descriptor, Target};
-use super::memory::Memory;
+use super::memory::{BUFFERS_MAX, Memory};
 use super::tree::{Inode, Kind, Node, Tree};
-use super::{Errno, World};
+use super::{Errno, ITEM_BYTES, World};
 
 /// Largest offset: POSIX's `off_t` is signed.
 const OFFSET_MAX: u64 = i64::MAX as u64;
@@ -70,6 +70,8 @@ impl World {
         if descriptor.rights & rights::FD_READ == 0 {
             return Err(Errno::BadF);
         }
+        // Charged for whether or not all of them are good.
+        self.bytes += u64::from(count.min(BUFFERS_MAX)) * ITEM_BYTES;
         let buffers = memory.buffers(buffers, count)?;
         memory.check(out, 4)?;
         let mut rest = content.get(offset.min(usize::MAX as u64) as usize..).unwrap_or(&[]);
@@ -83,7 +85,7 @@ impl World {
             read += len as u64;
         }
         memory.write_u32(out, read as u32)?;
-        self.bytes += read + 8 * buffers.len() as u64;
+        self.bytes += read;
         Ok(read)
     }
 
@@ -143,6 +145,8 @@ impl World {
         if descriptor.rights & rights::FD_WRITE == 0 {
             return Err(Errno::BadF);
         }
+        // Charged for whether or not all of them are good.
+        self.bytes += u64::from(count.min(BUFFERS_MAX)) * ITEM_BYTES;
         let buffers = memory.buffers(buffers, count)?;
         memory.check(out, 4)?;
         let total: u64 = buffers.iter().map(|(_, len)| u64::from(*len)).sum();
@@ -201,7 +205,7 @@ impl World {
             self.tree.touch(inode, now);
         }
         let written = total - over;
-        self.bytes += written + 8 * buffers.len() as u64;
+        self.bytes += written;
         memory.write_u32(out, written as u32)?;
         Ok(written)
     }

@@ -3,7 +3,7 @@
 use super::Errno;
 
 /// Most buffers that one read or write may name (POSIX's IOV_MAX on Linux).
-const BUFFERS_MAX: u32 = 1024;
+pub(super) const BUFFERS_MAX: u32 = 1024;
 
 /// The guest's linear memory during one call.
 pub(super) struct Memory<'a>(pub &'a mut [u8]);

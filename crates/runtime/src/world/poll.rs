@@ -37,6 +37,8 @@ impl World {
         }
         memory.check(events, u64::from(count) * EVENT_BYTES as u64)?;
         memory.check(out, 4)?;
+        // Charged for whether or not all of them are good.
+        self.bytes += u64::from(count) * (u64::from(SUBSCRIPTION_BYTES) + EVENT_BYTES as u64);
         let records = memory.bytes(subscriptions, count * SUBSCRIPTION_BYTES)?;
         let waits = records
             .chunks_exact(SUBSCRIPTION_BYTES as usize)
@@ -65,8 +67,6 @@ impl World {
             at = at.wrapping_add(EVENT_BYTES as u32);
             fired += 1;
         }
-        let moved = u64::from(count) * (u64::from(SUBSCRIPTION_BYTES) + EVENT_BYTES as u64);
-        self.bytes += moved;
         memory.write_u32(out, fired)
     }
 

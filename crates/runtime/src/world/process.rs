@@ -2,7 +2,7 @@
 
 use super::abi::clock;
 use super::memory::Memory;
-use super::{Errno, Reply, STRINGS_MAX, World, WorldConfig, WorldError};
+use super::{Errno, ITEM_BYTES, Reply, STRINGS_MAX, World, WorldConfig, WorldError};
 
 /// Units of fuel in a nanosecond of the guest's clock.
 const FUEL_PER_NS: u64 = 3;
@@ -59,7 +59,7 @@ impl World {
         bytes: u32,
     ) -> Result<(), Errno> {
         let total: usize = strings.iter().map(Vec::len).sum();
-        self.bytes += total as u64;
+        self.bytes += total as u64 + strings.len() as u64 * ITEM_BYTES;
         memory.write_u32(count, strings.len() as u32)?;
         memory.write_u32(bytes, total as u32)
     }
@@ -76,7 +76,7 @@ impl World {
             memory.write(buffer, string)?;
             pointers = pointers.checked_add(4).ok_or(Errno::Fault)?;
             buffer = buffer.checked_add(string.len() as u32).ok_or(Errno::Fault)?;
-            self.bytes += 4 + string.len() as u64;
+            self.bytes += string.len() as u64 + ITEM_BYTES;
         }
         Ok(())
     }
