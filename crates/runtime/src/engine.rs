@@ -70,13 +70,18 @@ pub struct Compiler {
     fast: Engine,
     /// Made when it is first wanted: few tasks ever want it, and it takes a millisecond.
     canonical: OnceCell<Engine>,
+    level: OptLevel,
 }
 
 /// The engine that compiles and runs a build.
 pub fn engine(build: Build) -> Result<Engine, CompileError> {
+    engine_at(build, OptLevel::Speed)
+}
+
+fn engine_at(build: Build, level: OptLevel) -> Result<Engine, CompileError> {
     let mut config = Config::new();
     config
-        .cranelift_opt_level(OptLevel::Speed)
+        .cranelift_opt_level(level)
         .cranelift_nan_canonicalization(build.canonical)
         .async_stack_size(NATIVE_STACK_BYTES + (1 << 20))
         .max_wasm_stack(NATIVE_STACK_BYTES)
@@ -89,7 +94,18 @@ pub fn engine(build: Build) -> Result<Engine, CompileError> {
 impl Compiler {
     /// A compiler with everything that doesn't depend on a module.
     pub fn new() -> Result<Self, CompileError> {
-        Ok(Compiler { fast: engine(Build::FAST)?, canonical: OnceCell::new() })
+        Self::with_level(OptLevel::Speed)
+    }
+
+    /// Another compiler, whose results must be the same: for tests.
+    #[cfg(test)]
+    pub fn unoptimised() -> Result<Self, CompileError> {
+        Self::with_level(OptLevel::None)
+    }
+
+    fn with_level(level: OptLevel) -> Result<Self, CompileError> {
+        let fast = engine_at(Build::FAST, level)?;
+        Ok(Compiler { fast, canonical: OnceCell::new(), level })
     }
 
     fn engine(&self, build: Build) -> Result<&Engine, CompileError> {
@@ -99,7 +115,7 @@ impl Compiler {
         if let Some(canonical) = self.canonical.get() {
             return Ok(canonical);
         }
-        let canonical = engine(Build::CANONICAL)?;
+        let canonical = engine_at(Build::CANONICAL, self.level)?;
         Ok(self.canonical.get_or_init(|| canonical))
     }
 

@@ -11,7 +11,8 @@ use crate::checkpoint::{Checkpoint, CheckpointError};
 use crate::task::Task;
 
 const MAGIC: &[u8; 8] = b"JUSHACKP";
-const VERSION: u32 = 1;
+/// The version of the format.
+pub(crate) const VERSION: u32 = 1;
 /// Most bytes that a file may decompress to: 4 GiB of memory and as much again.
 const BYTES_MAX: usize = 8 << 30;
 

@@ -24,6 +24,28 @@ pub fn build_guests(root: &Path, args: &[String]) -> Result<(), String> {
     run::shown(run::command(root, root.join("guests/build.sh"), &[]).args(args))
 }
 
+/// Measures what a unit of fuel takes, in the runtime's bench of that name.
+pub fn calibrate(root: &Path, args: &[String]) -> Result<(), String> {
+    system::provide(root, &[system::BUILD])?;
+    // With the profile of the tests everything is built already, if as one workspace; only what
+    // is ours is built anew, as for release.
+    let dev = args.first().is_some_and(|arg| arg == "--dev");
+    let which: &[&str] = if dev {
+        &[
+            "--workspace",
+            "--profile=dev",
+            "--config=profile.dev.package.runtime.opt-level=3",
+            "--config=profile.dev.package.runtime.debug-assertions=false",
+            "--config=profile.dev.package.runtime.overflow-checks=false",
+        ]
+    } else {
+        &["--package", "runtime"]
+    };
+    let rest = if dev { &args[1..] } else { args };
+    let mut bench = run::cargo(root, &["bench", "--locked", "--bench", "calibrate"]);
+    run::shown(bench.args(which).arg("--").args(rest))
+}
+
 /// Where cargo puts what it builds.
 pub fn target(root: &Path) -> PathBuf {
     match std::env::var_os("CARGO_TARGET_DIR") {

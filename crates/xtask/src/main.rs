@@ -4,6 +4,7 @@
 //! at work within a second.
 
 mod chores;
+mod fuzz;
 mod guests;
 mod run;
 mod system;
@@ -18,6 +19,12 @@ cargo xtask demo [ARGS]     build, then `jusha demo ARGS` (try --help)
 cargo xtask test [--quick]  everything that must hold: format, tidy, clippy, docs, all tests;
                             --quick leaves out docs and the tests that are programs of their own
 cargo xtask tidy            only the architecture's invariants
+cargo xtask calibrate [--dev] [--rounds N] [NAME...]
+                            nanoseconds per fuel of worst cases, beside real programs; --dev
+                            without building everything for release
+cargo xtask fuzz [--seconds N] [--grow] [--jobs N]
+                            the runtime's fuzzing loop on every core (60 s); failing inputs go
+                            to fuzz/corpus, with --grow also those that show something new
 cargo xtask guests [--seed N] [NAME...]
                             build or fetch programs of many languages (downloads compilers), run
                             them whole and stopped ten times, compare
@@ -34,6 +41,8 @@ fn main() -> ExitCode {
         ("test", []) => tests_run::everything(&root, false),
         ("test", [quick]) if quick == "--quick" => tests_run::everything(&root, true),
         ("tidy", []) => tidy::report(&root),
+        ("calibrate", rest) => chores::calibrate(&root, rest),
+        ("fuzz", rest) => fuzz::fuzz(&root, rest),
         ("guests", [build, rest @ ..]) if build == "build" => chores::build_guests(&root, rest),
         ("guests", rest) => guests::check(&root, rest),
         ("help" | "--help" | "-h", _) => {

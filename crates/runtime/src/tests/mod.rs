@@ -2,10 +2,15 @@
 
 mod based;
 mod control_flow;
+mod determinism;
 mod dirty;
-mod generated;
+mod fuzz;
+mod golden;
 mod guests;
 mod hostile;
+mod specification;
+
+use std::path::PathBuf;
 
 use wasmtime::Module;
 
@@ -13,6 +18,7 @@ use crate::artefacts::{self, Artefacts, Key};
 use crate::checkpoint::Checkpoint;
 use crate::engine::{Build, CompileError, Compiler, Modules, NATIVE_STACK_BYTES};
 use crate::execution::{Execution, RunError};
+use crate::instance::State;
 use crate::protocol::{End, Record};
 use crate::save::CheckpointFile;
 use crate::task::Task;
@@ -26,8 +32,14 @@ pub struct InProcess {
 /// For the tests, whose modules are our own.
 pub fn compiler() -> InProcess {
     let directory = std::env::temp_dir().join("jusha-test-artefacts");
-    let compiler = Compiler::new().expect("an engine");
-    InProcess { compiler, artefacts: Artefacts::new(Some(directory)) }
+    InProcess::new(Compiler::new().expect("an engine"), Some(directory))
+}
+
+impl InProcess {
+    /// With artefacts of its own.
+    pub fn new(compiler: Compiler, directory: Option<PathBuf>) -> Self {
+        InProcess { compiler, artefacts: Artefacts::new(directory) }
+    }
 }
 
 /// For [`Artefacts::get`].
@@ -96,18 +108,40 @@ pub fn in_large_stack<T: Send>(body: impl FnOnce() -> T + Send) -> T {
 }
 
 fn run_here(task: &Task, fuel_max: u64, stops: &[u64]) -> Result<Trace, RunError> {
-    let compiler = compiler();
-    let mut execution = Execution::new(task, &compiler, None, None)?;
+    Ok(trace(&compiler(), task, None, fuel_max, stops)?.trace)
+}
+
+/// A run with what it left, and how often it was really interrupted.
+pub struct Traced {
+    pub trace: Trace,
+    pub state: State,
+    pub interruptions: u64,
+    /// Most bytes of frames in one of its checkpoints.
+    pub deepest_frames: u64,
+}
+
+/// Runs to the end from the beginning or from `resume`, through a checkpoint file's bytes at
+/// each of `stops`.
+pub fn trace(
+    compiler: &InProcess,
+    task: &Task,
+    resume: Option<Checkpoint>,
+    fuel_max: u64,
+    stops: &[u64],
+) -> Result<Traced, RunError> {
+    let mut execution = Execution::new(task, compiler, resume, None)?;
     let mut records = Vec::new();
     let mut stops: Vec<u64> = stops.to_vec();
     stops.sort_unstable();
     let mut stops = stops.into_iter().peekable();
+    let (mut interruptions, mut deepest_frames) = (0, 0);
     loop {
         let stop_at = stops.peek().copied().unwrap_or(u64::MAX);
         let slice = execution.slice(fuel_max, stop_at)?;
         records.extend(slice.record);
         if let Some(end) = slice.end {
-            return Ok(Trace { records, end: *end });
+            let trace = Trace { records, end: *end };
+            return Ok(Traced { trace, state: execution.state(), interruptions, deepest_frames });
         }
         let used = execution.usage().fuel;
         if used >= stop_at {
@@ -115,7 +149,9 @@ fn run_here(task: &Task, fuel_max: u64, stops: &[u64]) -> Result<Trace, RunError
                 stops.next();
             }
             let checkpoint = through_a_file(task, execution.capture());
-            execution = Execution::new(task, &compiler, Some(checkpoint), None)?;
+            deepest_frames = deepest_frames.max(checkpoint.check()?.frames.bytes);
+            execution = Execution::new(task, compiler, Some(checkpoint), None)?;
+            interruptions += 1;
         }
     }
 }

@@ -3,7 +3,7 @@
 use super::abi::filetype;
 use super::descriptor::Target;
 use super::memory::Memory;
-use super::{Errno, World};
+use super::{Errno, ITEM_BYTES, World};
 
 /// The preopened directory's name.
 const PREOPEN: &[u8] = b"/";
@@ -73,6 +73,7 @@ impl World {
             if used == buffer.len() {
                 break;
             }
+            self.bytes += ITEM_BYTES;
             let mut record = [0; ENTRY_BYTES];
             record[..8].copy_from_slice(&(position + 1).to_le_bytes());
             record[8..16].copy_from_slice(&child.to_le_bytes());

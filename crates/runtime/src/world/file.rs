@@ -6,7 +6,7 @@ use super::abi::{fdflags, fstflags, rights};
 use super::descriptor::{Descriptor, Target};
 use super::memory::{BUFFERS_MAX, Memory};
 use super::tree::{Inode, Kind, Node, Tree};
-use super::{Errno, World};
+use super::{Errno, ITEM_BYTES, World};
 
 /// Largest offset: POSIX's `off_t` is signed.
 const OFFSET_MAX: u64 = i64::MAX as u64;
@@ -70,7 +70,8 @@ impl World {
         if descriptor.rights & rights::FD_READ == 0 {
             return Err(Errno::BadF);
         }
-        self.bytes += 8 * u64::from(count.min(BUFFERS_MAX));
+        // Charged for whether or not all of them are good.
+        self.bytes += u64::from(count.min(BUFFERS_MAX)) * ITEM_BYTES;
         let buffers = memory.buffers(buffers, count)?;
         memory.check(out, 4)?;
         let mut rest = content.get(offset.min(usize::MAX as u64) as usize..).unwrap_or(&[]);
@@ -144,7 +145,8 @@ impl World {
         if descriptor.rights & rights::FD_WRITE == 0 {
             return Err(Errno::BadF);
         }
-        self.bytes += 8 * u64::from(count.min(BUFFERS_MAX));
+        // Charged for whether or not all of them are good.
+        self.bytes += u64::from(count.min(BUFFERS_MAX)) * ITEM_BYTES;
         let buffers = memory.buffers(buffers, count)?;
         memory.check(out, 4)?;
         let total: u64 = buffers.iter().map(|(_, len)| u64::from(*len)).sum();

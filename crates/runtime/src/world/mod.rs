@@ -55,6 +55,10 @@ pub const MODULE: &str = "wasi_snapshot_preview1";
 /// Most bytes of arguments and environment together, with their terminating zeros.
 const STRINGS_MAX: usize = 4 << 20;
 
+/// What is charged for each buffer, string or directory entry of a call that names many, as if
+/// so many bytes had been moved on top of its own.
+const ITEM_BYTES: u64 = 128;
+
 /// Largest limit on output that a job may have.
 const OUTPUT_BYTES_MAX: u64 = 1 << 32;
 

@@ -2,7 +2,7 @@
 
 use super::abi::clock;
 use super::memory::Memory;
-use super::{Errno, Reply, STRINGS_MAX, World, WorldConfig, WorldError};
+use super::{Errno, ITEM_BYTES, Reply, STRINGS_MAX, World, WorldConfig, WorldError};
 
 /// Units of fuel in a nanosecond of the guest's clock.
 pub(super) const FUEL_PER_NS: u64 = 3;
@@ -59,7 +59,7 @@ impl World {
         bytes: u32,
     ) -> Result<(), Errno> {
         let total: usize = strings.iter().map(Vec::len).sum();
-        self.bytes += total as u64;
+        self.bytes += total as u64 + strings.len() as u64 * ITEM_BYTES;
         memory.write_u32(count, strings.len() as u32)?;
         memory.write_u32(bytes, total as u32)
     }
@@ -72,7 +72,7 @@ impl World {
         mut buffer: u32,
     ) -> Result<(), Errno> {
         // They were put together, whether or not there is a place for them.
-        self.bytes += strings.iter().map(|string| 4 + string.len() as u64).sum::<u64>();
+        self.bytes += strings.iter().map(|string| ITEM_BYTES + string.len() as u64).sum::<u64>();
         for string in strings {
             memory.write_u32(pointers, buffer)?;
             memory.write(buffer, string)?;
