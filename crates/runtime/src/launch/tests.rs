@@ -214,7 +214,7 @@ fn a_checkpoint_of_another_task_is_a_fault() {
     // A manifest that is none: agents read it without running anything.
     let none = (vec![0xff_u8; 9], BTreeMap::<Digest, Vec<u8>>::new());
     let none: Checkpoint = postcard::from_bytes(&postcard::to_stdvec(&none).unwrap()).unwrap();
-    assert_fault(&[ready(), said(FromWorker::Captured(none))], "checkpoint is none");
+    assert_fault(&[ready(), said(FromWorker::Captured(none))], "manifest can't be read");
 }
 
 #[test]

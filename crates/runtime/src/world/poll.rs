@@ -39,8 +39,6 @@ impl World {
         self.bytes += u64::from(count) * (u64::from(SUBSCRIPTION_BYTES) + EVENT_BYTES as u64);
         memory.check(events, u64::from(count) * EVENT_BYTES as u64)?;
         memory.check(out, 4)?;
-        // Charged for whether or not all of them are good.
-        self.bytes += u64::from(count) * (u64::from(SUBSCRIPTION_BYTES) + EVENT_BYTES as u64);
         let records = memory.bytes(subscriptions, count * SUBSCRIPTION_BYTES)?;
         let waits = records
             .chunks_exact(SUBSCRIPTION_BYTES as usize)

@@ -1,6 +1,7 @@
 //! Reading, writing, seeking, sizes, times, descriptors.
 
 use super::*;
+use crate::world::ITEM_BYTES;
 
 #[test]
 fn input_is_read_and_nothing_else() {
@@ -83,7 +84,7 @@ fn of_too_many_buffers_the_first_are_used() {
         let answer = guest.answer(Function::FdWrite, &rest);
         let now = u64::from(guest.u32(OUT));
         assert_eq!((answer.reply, now), (Reply::Errno(Errno::Success), 1024.min(3000 - written)));
-        assert_eq!(answer.bytes, 9 * now);
+        assert_eq!(answer.bytes, (1 + ITEM_BYTES) * now);
         written += now;
     }
     guest.put(DATA, &[0; 3000]);
@@ -99,12 +100,12 @@ fn what_comes_to_nothing_is_charged_for() {
     let last = MEMORY_BYTES as u64 - 8;
     let mut bytes = |function, args: &[u64]| guest.answer(function, args).bytes;
     // A place for the pointers, none for the strings.
-    assert_eq!(bytes(Function::ArgsGet, &[0, last]), 3 * 4 + 5 + 3 + 8);
-    assert_eq!(bytes(Function::EnvironGet, &[0, last]), 2 * 4 + 7 + 7);
+    assert_eq!(bytes(Function::ArgsGet, &[0, last]), 3 * ITEM_BYTES + 5 + 3 + 8);
+    assert_eq!(bytes(Function::EnvironGet, &[0, last]), 2 * ITEM_BYTES + 7 + 7);
     assert_eq!(bytes(Function::PollOneoff, &[0, last, 100, 0]), 100 * 80);
-    assert_eq!(bytes(Function::FdWrite, &[1, DATA.into(), 50, last + 5]), 50 * 8);
-    assert_eq!(bytes(Function::FdRead, &[0, DATA.into(), 50, last + 5]), 50 * 8);
-    assert_eq!(bytes(Function::FdRead, &[0, last, 1, 0]), 8);
+    assert_eq!(bytes(Function::FdWrite, &[1, DATA.into(), 50, last + 5]), 50 * ITEM_BYTES);
+    assert_eq!(bytes(Function::FdRead, &[0, DATA.into(), 50, last + 5]), 50 * ITEM_BYTES);
+    assert_eq!(bytes(Function::FdRead, &[0, last, 1, 0]), ITEM_BYTES);
     let [at, len] = guest.put(PATH, b"in/x");
     let args = [3, 0, at, len, CREAT.into(), WRITE, 0, 0, OUT.into()];
     // Two parts, two directories above, four descriptors.
