@@ -18,6 +18,7 @@ pub mod doctor;
 mod engine;
 mod execution;
 mod float;
+mod host;
 mod instance;
 pub mod launch;
 mod leaf;
