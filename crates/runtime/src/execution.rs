@@ -34,7 +34,7 @@ pub enum RunError {
     /// The host failed.
     #[error("{0}")]
     Fault(String),
-    /// It goes on in another process, from the last capture ([`Execution::into_last`]).
+    /// It goes on in another process, from the last capture (`Execution::into_last`).
     #[error("the run goes on in another build")]
     Elsewhere(Redo),
 }

@@ -1,7 +1,7 @@
 //! What an agent and its worker processes say to each other, over the one socket that a worker
-//! has ([`crate::pipe`]).
+//! has (`pipe`).
 //!
-//! The agent sets a worker up ([`Down::Setup`]); the worker builds its walls, says that it is
+//! The agent sets a worker up (`Down::Setup`); the worker builds its walls, says that it is
 //! ready, and only then gets something foreign: a module to compile, or a task and its compiled
 //! module. Both ends are always the same program, so the encoding needs no versions.
 //!
@@ -49,7 +49,7 @@ pub(crate) enum Role {
     Run,
     /// Compiles one module with so many threads.
     Compile { threads: u32 },
-    /// Tries what a worker must not be able to do ([`crate::sandbox::attempts`]).
+    /// Tries what a worker must not be able to do (`sandbox::attempts`).
     Prisoner(Behind),
 }
 

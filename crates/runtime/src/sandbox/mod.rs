@@ -4,7 +4,7 @@
 //! are closed; Landlock and namespaces take files, signals and (where there is Landlock for it)
 //! the network; capabilities and new privileges go; limits of the kernel bound memory, processor
 //! time and counts; threads are started; and last a filter of system calls closes over all of
-//! them ([`Walls::close`]). Once a run worker has loaded its module, [`seal`] takes away
+//! them (`Walls::close`). Once a run worker has loaded its module, `seal` takes away
 //! executable memory.
 //!
 //! What is *mandatory* must be there or nothing is run; an owner may give up a part of it by name

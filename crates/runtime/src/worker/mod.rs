@@ -3,7 +3,7 @@
 //!
 //! Every one begins alike: it closes what it inherited, hears from its agent what it is to be,
 //! puts up its walls ([`crate::sandbox`]), says so, and only then gets anything foreign. Its
-//! standard input is the one socket that it has ([`crate::pipe`]). When that closes, it ends:
+//! standard input is the one socket that it has (`pipe`). When that closes, it ends:
 //! nobody wants its work any more.
 
 mod compile;
