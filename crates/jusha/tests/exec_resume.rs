@@ -300,6 +300,46 @@ async fn only_the_same_task_is_resumed() {
     }
 }
 
+/// What a base saves is the start-up's fuel and nothing else.
+#[tokio::test]
+async fn a_task_that_begins_in_a_base_is_the_rest_of_one_that_does_not() {
+    let scene = Scene::new();
+    let work = Work { stdin: b"2 3 4 5 999983\n".to_vec(), ..program("based", &[]) };
+    let whole = work.exec(&scene).await;
+    let (base, other) = (scene.arg("base"), scene.arg("other"));
+    let blank = Work { stdin: Vec::new(), ..work.clone() };
+    let started = blank.exec_with(&scene, &["--snapshot", &base]).await;
+    assert_eq!((started.ran.status, started.ran.stdout.as_str()), (0, ""), "{started:?}");
+    blank.exec_with(&scene, &["--snapshot", &other]).await;
+    assert!(std::fs::read(&base).unwrap() == std::fs::read(&other).unwrap(), "always the same");
+
+    let rest = work.exec_with(&scene, &["--from", &base]).await;
+    assert_eq!(rest.ran, whole.ran);
+    assert!(rest.ran.stdout.starts_with("4 of 5 are prime; random "), "{rest:?}");
+    assert_eq!(started.usage.fuel + rest.usage.fuel, whole.usage.fuel);
+    assert_eq!(rest.usage.traffic_bytes, whole.usage.traffic_bytes);
+    // It is another task than the one without a base, and each seed's is its own.
+    assert_ne!(rest.chain.lines().last(), whole.chain.lines().last());
+    let seeded = work.exec_with(&scene, &["--from", &base, "--seed", "x"]).await;
+    assert_ne!(seeded.ran.stdout, rest.ran.stdout);
+    assert_eq!(seeded.usage.fuel, rest.usage.fuel);
+
+    // A base is one program's, with its arguments; and one without a mark makes none.
+    for (name, args, difference) in
+        [("based", &["--", "more"][..], "arguments"), ("noop", &[], "program")]
+    {
+        let path = guest(name);
+        let args = [&["exec", path.to_str().unwrap(), "--from", &base], args].concat();
+        let refused = scene.run(&args, b"").await;
+        assert_eq!(refused.status, 124, "{refused:?}");
+        assert!(refused.stderr.contains(difference), "{refused:?}");
+    }
+    let (none, ended) = (scene.arg("none"), program("exit", &["7", "bye"]));
+    let ended = ended.exec_with(&scene, &["--snapshot", &none]).await;
+    assert_eq!(ended.ran.status, 124, "{ended:?}");
+    assert!(!scene.path("none").exists());
+}
+
 #[tokio::test]
 async fn a_damaged_checkpoint_is_refused() {
     let scene = Scene::new();

@@ -20,7 +20,8 @@ const fn subject(name: &'static str, args: &'static [&'static str]) -> Subject {
 }
 
 /// Each guest, small enough for five runs, two of them on an engine that does not optimise.
-const SUBJECTS: [Subject; 17] = [
+const SUBJECTS: [Subject; 18] = [
+    Subject { stdin: "2 3 4 5 999983\n", ..subject("based", &[]) },
     subject("clock", &["3"]),
     subject("deep", &["2000", "2"]),
     subject("exit", &["7", "bye"]),
