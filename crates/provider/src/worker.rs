@@ -44,20 +44,29 @@ impl WorkerHandle {
 
 #[cfg(test)]
 mod tests {
-    use std::path::{Path, PathBuf};
-    use std::time::{Duration, Instant};
+    use std::path::PathBuf;
+    use std::time::Duration;
 
+    use nix::sys::stat::Mode;
     use runtime::artefacts::Artefacts;
     use runtime::task::Task;
+    use tokio::io::AsyncReadExt;
+    use tokio::net::unix::pipe;
 
     use super::*;
+
+    /// Nothing here takes this long; whatever does has failed.
+    const GUARD: Duration = Duration::from_secs(60);
 
     /// A program that never says anything.
     #[tokio::test(flavor = "multi_thread")]
     async fn a_start_that_nobody_waits_for_kills_the_worker() {
         let dir = tempfile::tempdir().unwrap();
-        let note = dir.path().join("pid");
-        let script = format!("echo $$ > {0}.new; mv {0}.new {0}; exec sleep 600", note.display());
+        let note = dir.path().join("note");
+        nix::unistd::mkfifo(&note, Mode::S_IRWXU).unwrap();
+        let mut life = pipe::OpenOptions::new().open_receiver(&note).unwrap();
+        // The process has the pipe open for as long as it lives.
+        let script = format!("exec 3> {}; echo >&3; exec sleep 600", note.display());
         let launcher = Launcher {
             args: vec!["-c".to_owned(), script],
             ..Launcher::new(PathBuf::from("/bin/sh"), Artefacts::new(None))
@@ -72,23 +81,13 @@ mod tests {
             stop_at_fuel: None,
         };
         let mut handle = WorkerHandle::start(&launcher, start).unwrap();
-        let process = async {
-            loop {
-                match std::fs::read_to_string(&note) {
-                    Ok(text) => return text.trim().to_owned(),
-                    Err(_) => tokio::time::sleep(Duration::from_millis(10)).await,
-                }
-            }
-        };
-        let process = tokio::select! {
+        let mut said = [0];
+        tokio::select! {
             event = handle.events.recv() => panic!("it said {event:?}"),
-            process = process => process,
-        };
-        drop(handle);
-        let begun = Instant::now();
-        while Path::new("/proc").join(&process).exists() {
-            assert!(begun.elapsed() < Duration::from_secs(20), "{process} lives on");
-            tokio::time::sleep(Duration::from_millis(10)).await;
+            read = life.read_exact(&mut said) => assert_eq!(read.unwrap(), 1),
         }
+        drop(handle);
+        let end = tokio::time::timeout(GUARD, life.read(&mut said)).await;
+        assert_eq!(end.expect("the process lives on").unwrap(), 0);
     }
 }

@@ -79,6 +79,11 @@ pub fn engine(build: Build) -> Result<Engine, CompileError> {
 }
 
 fn engine_at(build: Build, level: OptLevel) -> Result<Engine, CompileError> {
+    Engine::new(&config(build, level)).map_err(|error| CompileError::Engine(error.to_string()))
+}
+
+/// How every engine is set up, so that what is compared differs in the module alone.
+pub(crate) fn config(build: Build, level: OptLevel) -> Config {
     let mut config = Config::new();
     config
         .cranelift_opt_level(level)
@@ -88,7 +93,7 @@ fn engine_at(build: Build, level: OptLevel) -> Result<Engine, CompileError> {
         .wasm_multi_memory(true)
         .wasm_branch_hinting(true)
         .wasm_backtrace_max_frames(None);
-    Engine::new(&config).map_err(|error| CompileError::Engine(error.to_string()))
+    config
 }
 
 impl Compiler {

@@ -164,20 +164,11 @@ impl<'t> Execution<'t> {
             Instance::restore(&module, task, &world, &manifest, checkpoint.leaves())?;
         instance.exact = build.exact;
         Ok(Execution {
-            task,
-            digest,
-            world,
-            modules,
-            instance,
-            build,
             chain_head: manifest.chain_head,
             boundary: manifest.boundary.clone(),
             state_bytes: manifest.usage.state_bytes,
             last: Some(manifest),
-            base,
-            until_mark: false,
-            mark: None,
-            given: BTreeSet::new(),
+            ..Execution::fresh(task, digest, world, modules, instance, build, base)
         })
     }
 
@@ -200,21 +191,38 @@ impl<'t> Execution<'t> {
         let manifest = manifest(state, digest, usage, Digest::default(), &boundary, false);
         let chain_head = chain::genesis(&digest, &manifest.state_root());
         Ok(Execution {
+            chain_head,
+            boundary,
+            ..Execution::fresh(task, digest, world, modules, instance, build, base)
+        })
+    }
+
+    /// A run of which nothing is recorded yet.
+    fn fresh(
+        task: &'t Task,
+        digest: Digest,
+        world: WorldConfig,
+        modules: &'t dyn Modules,
+        instance: Instance,
+        build: Build,
+        base: Option<(&'t CheckpointFile, Manifest)>,
+    ) -> Self {
+        Execution {
             task,
             digest,
             world,
             modules,
             instance,
             build,
-            chain_head,
-            boundary,
+            chain_head: Digest::default(),
+            boundary: Vec::new(),
             state_bytes: 0,
             last: None,
             base,
             until_mark: false,
             mark: None,
             given: BTreeSet::new(),
-        })
+        }
     }
 
     /// Makes the run one that ends where the program marks the end of its start-up.

@@ -74,14 +74,7 @@ fn call_world(
     params: &[Val],
     results: &mut [Val],
 ) -> wasmtime::Result<()> {
-    let mut args = [0u64; 9];
-    for (to, from) in args.iter_mut().zip(params) {
-        *to = match from {
-            Val::I32(value) => *value as u32 as u64,
-            Val::I64(value) => *value as u64,
-            _ => 0,
-        };
-    }
+    let args = words(params);
     let fuel = caller.data().fuel.ok_or_else(|| wasmtime::Error::msg("no fuel global"))?;
     let value = fuel.get(&mut caller).i64().unwrap_or(0);
     let used = caller.data().stop as i64 - 1 - (value >> layout::DEPTH_BITS);
@@ -105,7 +98,25 @@ fn call_world(
     if value - ((charge as i64) << layout::DEPTH_BITS) < caller.data().floor {
         return Err(wasmtime::Error::new(PastLimit));
     }
-    match answer.reply {
+    reply(&answer.reply, results)
+}
+
+/// A call's arguments as the world takes them: none of its functions has more.
+pub fn words(params: &[Val]) -> [u64; 9] {
+    let mut words = [0; 9];
+    for (to, from) in words.iter_mut().zip(params) {
+        *to = match from {
+            Val::I32(value) => *value as u32 as u64,
+            Val::I64(value) => *value as u64,
+            _ => 0,
+        };
+    }
+    words
+}
+
+/// Gives the world's answer to the program.
+pub fn reply(reply: &Reply, results: &mut [Val]) -> wasmtime::Result<()> {
+    match *reply {
         Reply::Exit(status) => Err(wasmtime::Error::new(Exit(status))),
         Reply::Errno(errno) => {
             if let Some(result) = results.first_mut() {

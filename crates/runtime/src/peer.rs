@@ -1,13 +1,14 @@
 //! The same program on the same engine, in the same world, without the transform: what benches
 //! compare with. No task ever runs this way: nothing is metered, and nothing can be stopped.
 
-use wasmtime::{Caller, Config, Engine, Linker, Memory, Module, OptLevel, Store};
+use wasmtime::{Caller, Engine, Linker, Memory, Module, OptLevel, Store};
 
-use crate::engine::{self, Build, NATIVE_STACK_BYTES};
+use crate::engine::{self, Build};
+use crate::host;
 use crate::instance::world_config;
 use crate::task::Task;
 use crate::transform;
-use crate::world::{self, Function, Reply, World};
+use crate::world::{self, Function, World};
 
 /// How a module is compiled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,14 +31,7 @@ fn failed(error: impl std::fmt::Display) -> PeerError {
 }
 
 fn plain_engine(fuel: bool) -> Result<Engine, PeerError> {
-    let mut config = Config::new();
-    config
-        .cranelift_opt_level(OptLevel::Speed)
-        .consume_fuel(fuel)
-        .async_stack_size(NATIVE_STACK_BYTES + (1 << 20))
-        .max_wasm_stack(NATIVE_STACK_BYTES)
-        .wasm_branch_hinting(true);
-    Engine::new(&config).map_err(failed)
+    Engine::new(engine::config(Build::FAST, OptLevel::Speed).consume_fuel(fuel)).map_err(failed)
 }
 
 /// A compiled module, to be kept and measured.
@@ -70,10 +64,6 @@ struct Host {
     memory: Option<Memory>,
 }
 
-#[derive(Debug, thiserror::Error)]
-#[error("exit {0}")]
-struct Exit(i32);
-
 /// Runs a task from beginning to end in this process: its standard output and exit status.
 ///
 /// # Safety
@@ -101,13 +91,8 @@ pub unsafe fn run(
         let call = move |mut caller: Caller<'_, Host>,
                          params: &[wasmtime::Val],
                          results: &mut [wasmtime::Val]| {
-            let mut args = [0u64; 9];
-            for (to, from) in args.iter_mut().zip(params) {
-                *to = from
-                    .i32()
-                    .map_or_else(|| from.unwrap_i64() as u64, |value| value as u32 as u64);
-            }
-            let args = &args[..params.len()];
+            let words = host::words(params);
+            let args = &words[..params.len()];
             let answer = match caller.data().memory {
                 Some(memory) => {
                     let (bytes, host) = memory.data_and_store_mut(&mut caller);
@@ -115,15 +100,7 @@ pub unsafe fn run(
                 }
                 None => caller.data_mut().world.call(function, args, &mut [], 0),
             };
-            match answer.reply {
-                Reply::Exit(status) => return Err(wasmtime::Error::new(Exit(status))),
-                Reply::Errno(errno) => {
-                    if let Some(result) = results.first_mut() {
-                        *result = wasmtime::Val::I32(errno as i32);
-                    }
-                }
-            }
-            Ok(())
+            host::reply(&answer.reply, results)
         };
         linker.func_new(world::MODULE, import.name(), ty, call).map_err(failed)?;
     }
@@ -132,7 +109,7 @@ pub unsafe fn run(
     let start = instance.get_typed_func::<(), ()>(&mut store, "_start").map_err(failed)?;
     let status = match start.call(&mut store, ()) {
         Ok(()) => 0,
-        Err(error) => error.downcast::<Exit>().map_err(failed)?.0,
+        Err(error) => error.downcast::<host::Exit>().map_err(failed)?.0,
     };
     Ok((store.data().world.stdout().to_vec(), status))
 }

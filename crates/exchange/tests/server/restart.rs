@@ -95,19 +95,35 @@ async fn a_machine_that_does_not_come_back_after_a_restart_lapses() {
 async fn after_a_start_machines_have_longer_to_come_back() {
     let data = tempfile::tempdir().unwrap();
     let server = Server::start(data.path()).await;
-    let (_, buyer) = server.account("Ada", 2 * CREDIT).await;
+    let (_, mut buyer) = server.account("Ada", 2 * CREDIT).await;
     let (_, owner) = server.account("One", 0).await;
-    let mut agent = Agent::enrol(&server, &owner, "one", 1).await;
-    agent.connect(&server, 1).await;
-    agent.ask(1, 300_000).await;
+    let mut slow = Agent::enrol(&server, &owner, "slow", 1).await;
+    slow.connect(&server, 1).await;
+    slow.ask(1, 300_000).await;
     buyer.submit(&buyer.job("patient", 1).await).await;
-    let start = agent.started().await;
+    let start = slow.started().await;
+    let mut silent = Agent::enrol(&server, &owner, "silent", 2).await;
+    silent.connect(&server, 1).await;
+    silent.ask(1, 300_000).await;
+    let job = buyer.job("impatient", 1).await;
+    buyer.submit(&job).await;
+    silent.started().await;
     server.stop().await;
 
-    // By its usual patience, the exchange would have given it up ten times over.
-    let server = Server::start_with(data.path(), |config| config.lapse_after_ms = 100).await;
-    tokio::time::sleep(std::time::Duration::from_secs(1)).await;
-    let welcome = agent.connect(&server, 1).await;
+    let server = Server::start_with(data.path(), |config| {
+        config.lapse_after_ms = 100;
+        // As if it were for ever: only that it is longer matters.
+        config.start_grace_ms = 600_000;
+    })
+    .await;
+    // One comes back at once and is silent then: by the time at which it lapses, the other would
+    // have lapsed before it by the same patience.
+    silent.connect(&server, 1).await;
+    buyer.base = format!("http://{}", server.address);
+    buyer
+        .job_until(job.job, |view| view.tasks[0].attempts.iter().any(|a| a.ended_at_ms.is_some()))
+        .await;
+    let welcome = slow.connect(&server, 1).await;
     let ToAgent::Welcome { leases, .. } = welcome else { panic!("{welcome:?}") };
     assert_eq!(leases, [start.lease]);
     server.stop().await;

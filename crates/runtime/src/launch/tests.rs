@@ -134,6 +134,35 @@ fn the_truth_is_believed() {
 }
 
 #[test]
+fn a_task_that_is_over_before_its_orders_are_told_has_its_result() {
+    use nix::sys::wait::{Id, WaitPidFlag, waitid};
+    use nix::unistd::Pid;
+
+    let words = [ready(), said(FromWorker::Started), said(FromWorker::Ended(Box::new(end())))];
+    let directory = tempfile::tempdir().unwrap();
+    let mut launcher = agent_of(directory.path(), SAY, &words);
+    // It ends once it has taken all that it is told before its orders.
+    let setup =
+        Setup { role: Role::Run, limits: run_limits(&start()), weakening: launcher.weakening };
+    let told = [
+        frame(&Down::Setup(setup)),
+        frame(&Down::Run(Box::new(Job { start: start(), redo: None }))),
+    ];
+    let script = launcher.args.last_mut().unwrap();
+    *script = script.replace("sleep 600", &format!("head -c {}", told.concat().len()));
+    let (mut worker, mut events) = launcher.start(start()).unwrap();
+    worker.send(ToWorker::Capture);
+    let shared = worker.shared.clone();
+    let state = shared.lock();
+    let waiting = std::thread::spawn(move || [events.next_event(), events.next_event()]);
+    let process = Pid::from_raw(state.killers[0].id().cast_signed());
+    waitid(Id::Pid(process), WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT).unwrap();
+    drop(state);
+    let all = waiting.join().unwrap();
+    assert!(matches!(&all[..], [FromWorker::Started, FromWorker::Ended(_)]), "{all:?}");
+}
+
+#[test]
 fn an_over_long_frame_is_not_even_read() {
     for length in [u64::MAX, 1 << 62, 8 << 30, message_bytes_max(&start()) + 1] {
         assert_fault(&[ready(), length.to_le_bytes().to_vec(), vec![0; 9999]], "is the most");
