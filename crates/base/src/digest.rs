@@ -62,6 +62,20 @@ impl FromStr for Digest {
     }
 }
 
+#[cfg(feature = "schema")]
+impl utoipa::PartialSchema for Digest {
+    fn schema() -> utoipa::openapi::RefOr<utoipa::openapi::schema::Schema> {
+        crate::schema::text(
+            "A BLAKE3 digest.",
+            "^[0-9a-fA-F]{64}$",
+            "af1349b9f5f9a1a6a0404dea36dcc9499bcb25c9adc112b7cc9a93cae41f3262",
+        )
+    }
+}
+
+#[cfg(feature = "schema")]
+impl utoipa::ToSchema for Digest {}
+
 impl Serialize for Digest {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         if serializer.is_human_readable() {

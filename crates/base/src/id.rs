@@ -71,6 +71,20 @@ macro_rules! id {
             }
         }
 
+        #[cfg(feature = "schema")]
+        impl utoipa::PartialSchema for $name {
+            fn schema() -> utoipa::openapi::RefOr<utoipa::openapi::schema::Schema> {
+                crate::schema::text(
+                    concat!("The id of one ", $kind, "."),
+                    concat!("^", $prefix, "_[0-9a-fA-F]{32}$"),
+                    concat!($prefix, "_000000000000000000000000000000a1"),
+                )
+            }
+        }
+
+        #[cfg(feature = "schema")]
+        impl utoipa::ToSchema for $name {}
+
         impl Serialize for $name {
             fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
                 if serializer.is_human_readable() {

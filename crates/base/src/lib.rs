@@ -5,6 +5,8 @@
 
 mod digest;
 mod id;
+#[cfg(feature = "schema")]
+mod schema;
 mod usage;
 
 pub use digest::{Digest, DigestParseError};

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 ///
 /// Every figure fits an `i64`: see [`crate::TASK_FUEL_MAX`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct Usage {
     /// Instruction cost units under the pinned cost table.
     pub fuel: u64,

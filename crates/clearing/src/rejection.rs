@@ -3,10 +3,11 @@
 use base::{AccountId, AttemptId, JobId, LeaseId, MachineId, TransferId};
 use ledger::TransferRejection;
 use market::InstrumentRejection;
+use serde::Serialize;
 
 /// Why a command changed nothing. What belongs to somebody else is `NotFound`, like what does
 /// not exist, so that ids can't be probed.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, thiserror::Error)]
 pub enum Rejection {
     /// Unknown, or somebody else's.
     #[error("there is no {what} `{id}` of yours: check the id with the list command")]

@@ -1,4 +1,4 @@
-//! One method per route of `wire`'s table.
+//! One method per route.
 
 use std::time::Duration;
 
@@ -212,7 +212,7 @@ impl Client {
     fn refusal(&self, status: StatusCode, body: &[u8]) -> ClientError {
         let url = self.url.clone();
         match (serde_json::from_slice::<ErrorBody>(body), status.as_u16()) {
-            (Ok(ErrorBody { code, message }), status) => {
+            (Ok(ErrorBody { code, message, .. }), status) => {
                 ClientError::Refused { status, code, message }
             }
             (Err(_), status @ 502..=504) => ClientError::Gateway { url, status },

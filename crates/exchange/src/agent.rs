@@ -32,7 +32,15 @@ use crate::text;
 
 const TIMEOUT: Duration = Duration::from_secs(limits::AGENT_TIMEOUT_S);
 
-/// `GET /v1/agent`
+/// The WebSocket of one agent
+///
+/// Its messages are those of `wire::ToExchange` and `wire::ToAgent`, which are for the agent of this
+/// project and may change with its protocol's version. A machine proves its key on it.
+#[utoipa::path(
+    get, path = "/v1/agent", operation_id = "connect_agent", tag = "machines",
+    security(()),
+    responses((status = SWITCHING_PROTOCOLS, description = "Messages follow")),
+)]
 pub(crate) async fn connect(
     State(app): State<Arc<App>>,
     upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,

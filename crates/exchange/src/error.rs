@@ -1,17 +1,7 @@
 //! What goes wrong, once for whoever runs an exchange and once for whoever calls it.
 //!
-//! | status | codes |
-//! |---|---|
-//! | 400 | `invalid_json`, `invalid_query`, `invalid_id`, `invalid_name`, `invalid_signature`, `invalid_key`, `broken_body`, `websocket_expected` |
-//! | 401 | `token_missing`, `unknown_token` |
-//! | 402 | `insufficient_funds` |
-//! | 403 | `operator_only`, `account_only`, `blobs_only`, `join_code_refused` |
-//! | 404 | `not_found`, `no_such_path`, rejections that begin with `unknown_` |
-//! | 405 | `method_not_allowed` |
-//! | 409 | `machine_owned`, rejections that end with `_conflict` |
-//! | 413 | `blob_too_large`, `body_too_large` |
-//! | 422 | `invalid_task`, `missing_blob`, `too_many_live_tasks`, every other rejection of clearing |
-//! | 500, 503, 507 | `internal`, `storage_failed`, `shutting_down`, `storage_full` |
+//! `docs/errors.md` lists every code; a test compares it with what is written here and in the
+//! other places that name codes.
 
 use std::io;
 use std::net::SocketAddr;
@@ -21,6 +11,7 @@ use axum::Json;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use base::Digest;
+use serde_json::{Map, Value, json};
 use wire::ErrorBody;
 
 use crate::blobs::BlobError;
@@ -158,34 +149,49 @@ impl ApiError {
         }
     }
 
-    fn status(&self) -> StatusCode {
-        match self.code() {
-            "token_missing" | "unknown_token" => StatusCode::UNAUTHORIZED,
-            "insufficient_funds" => StatusCode::PAYMENT_REQUIRED,
-            "operator_only" | "account_only" | "blobs_only" | "join_code_refused" => {
-                StatusCode::FORBIDDEN
+    /// The figures of the message, for programs.
+    fn details(&self) -> Map<String, Value> {
+        let details = match self {
+            ApiError::InvalidName { what, length, max } => {
+                json!({ "field": what, "bytes": length, "max_bytes": max })
             }
-            "not_found" | "no_such_path" => StatusCode::NOT_FOUND,
-            "method_not_allowed" => StatusCode::METHOD_NOT_ALLOWED,
-            "body_too_large" | "blob_too_large" => StatusCode::PAYLOAD_TOO_LARGE,
-            "invalid_task" | "missing_blob" => StatusCode::UNPROCESSABLE_ENTITY,
-            "storage_full" => StatusCode::INSUFFICIENT_STORAGE,
-            "storage_failed" | "shutting_down" => StatusCode::SERVICE_UNAVAILABLE,
-            "internal" => StatusCode::INTERNAL_SERVER_ERROR,
-            rejection if matches!(self, ApiError::Failure(_)) => rejection_status(rejection),
-            _ => StatusCode::BAD_REQUEST,
+            ApiError::NotFound { what, id } => json!({ "what": what, "id": id }),
+            ApiError::BodyTooLarge { max } => json!({ "max_bytes": max }),
+            ApiError::BlobTooLarge { max } => json!({ "max_bytes": max }),
+            ApiError::MissingBlob { digest, .. } => json!({ "digest": digest }),
+            ApiError::InvalidTask { index, .. } => json!({ "task": index }),
+            ApiError::Failure(failure) => failure.details(),
+            _ => Value::Null,
+        };
+        match details {
+            Value::Object(details) => details,
+            _ => Map::new(),
         }
     }
 }
 
-/// Rejections say by their names what kind they are.
-fn rejection_status(code: &str) -> StatusCode {
-    if code.starts_with("unknown_") {
-        StatusCode::NOT_FOUND
-    } else if code.ends_with("_conflict") || code == "machine_owned" {
-        StatusCode::CONFLICT
-    } else {
-        StatusCode::UNPROCESSABLE_ENTITY
+/// The status that goes with a code.
+pub(crate) fn status_of(code: &str) -> StatusCode {
+    match code {
+        "token_missing" | "unknown_token" => StatusCode::UNAUTHORIZED,
+        "insufficient_funds" => StatusCode::PAYMENT_REQUIRED,
+        "operator_only" | "account_only" | "blobs_only" | "join_code_refused" => {
+            StatusCode::FORBIDDEN
+        }
+        "not_found" | "no_such_path" => StatusCode::NOT_FOUND,
+        "method_not_allowed" => StatusCode::METHOD_NOT_ALLOWED,
+        "machine_owned" => StatusCode::CONFLICT,
+        "body_too_large" | "blob_too_large" => StatusCode::PAYLOAD_TOO_LARGE,
+        "invalid_task" => StatusCode::UNPROCESSABLE_ENTITY,
+        "broken_body" | "websocket_expected" => StatusCode::BAD_REQUEST,
+        "storage_full" => StatusCode::INSUFFICIENT_STORAGE,
+        "storage_failed" | "shutting_down" => StatusCode::SERVICE_UNAVAILABLE,
+        "internal" => StatusCode::INTERNAL_SERVER_ERROR,
+        // The others say by their names what kind they are; most are rejections of clearing.
+        other if other.starts_with("invalid_") => StatusCode::BAD_REQUEST,
+        other if other.starts_with("unknown_") => StatusCode::NOT_FOUND,
+        other if other.ends_with("_conflict") => StatusCode::CONFLICT,
+        _ => StatusCode::UNPROCESSABLE_ENTITY,
     }
 }
 
@@ -203,13 +209,42 @@ impl Failure {
     }
 }
 
+impl Failure {
+    fn details(&self) -> Value {
+        match self {
+            Failure::Rejected(rejection) => fields(serde_json::to_value(rejection)),
+            Failure::TooManyLiveTasks { live, tasks, max } => {
+                json!({ "live": live, "tasks": tasks, "max": max })
+            }
+            _ => Value::Null,
+        }
+    }
+}
+
+/// The fields of a variant, without its name and that of the variant around it.
+fn fields(variant: Result<Value, serde_json::Error>) -> Value {
+    let mut fields = variant.unwrap_or_default();
+    while let Value::Object(object) = &mut fields
+        && object.len() == 1
+        && let Some((name, inner)) = object.iter_mut().next()
+        && name.starts_with(|first: char| first.is_ascii_uppercase())
+    {
+        fields = inner.take();
+    }
+    fields
+}
+
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
-        let status = self.status();
+        let status = status_of(self.code());
         if status.is_server_error() {
             tracing::error!(error = ?self, "request failed");
         }
-        let body = ErrorBody { code: self.code().to_owned(), message: self.to_string() };
+        let body = ErrorBody {
+            code: self.code().to_owned(),
+            message: self.to_string(),
+            details: self.details(),
+        };
         (status, Json(body)).into_response()
     }
 }

@@ -3,9 +3,14 @@
 
 mod accounts;
 mod blobs;
+#[cfg(test)]
+mod codes;
+mod document;
 mod jobs;
 mod machines;
 mod market;
+mod page;
+mod reference;
 mod refused_body;
 
 use std::sync::Arc;
@@ -17,9 +22,12 @@ use axum::extract::{FromRequest, FromRequestParts, Path, Request, State};
 use axum::http::header::AUTHORIZATION;
 use axum::http::request::Parts;
 use axum::middleware::from_fn;
-use axum::routing::{get, post};
+use axum::routing::get;
 use base::AccountId;
 use serde::de::DeserializeOwned;
+use utoipa::openapi::OpenApi;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
 use crate::app::App;
 use crate::config::limits;
@@ -28,51 +36,68 @@ use crate::secrets;
 use crate::store::Principal;
 use crate::text;
 
+use document::Document;
+use page::{Page, Rows};
+
 type Shared = State<Arc<App>>;
 type Answer<T> = Result<Json<T>, ApiError>;
+type Listed<T> = Result<Rows<T>, ApiError>;
 
 /// Every path of the exchange.
 pub(crate) fn router(app: Arc<App>) -> Router {
-    Router::new()
+    let (routes, description) = described_routes();
+    let described = Document::new(&description);
+    let page = described.clone();
+    routes
         .route("/", get(front_page))
-        .route("/v1/exchange", get(accounts::exchange))
-        .route("/v1/accounts", post(accounts::open))
-        .route("/v1/deposits", post(accounts::deposit))
-        .route("/v1/wallet", get(accounts::wallet))
-        .route("/v1/transfers", get(accounts::transfers))
-        .route("/v1/audit", get(accounts::audit))
-        .route("/v1/join-codes", post(machines::join_code))
-        .route("/v1/machines", get(machines::list).post(machines::enrol))
-        .route("/v1/machines/{id}", get(machines::show).delete(machines::retire))
-        .route("/v1/blobs", post(blobs::store))
-        // HEAD is GET without the body, but needs no reading of the file.
-        .route("/v1/blobs/{digest}", get(blobs::fetch).head(blobs::length))
-        .route("/v1/blobs/missing", post(blobs::missing))
-        .route("/v1/jobs", get(jobs::list).post(jobs::submit))
-        .route("/v1/jobs/{id}", get(jobs::show))
-        .route("/v1/jobs/{id}/cancel", post(jobs::cancel))
-        .route("/v1/jobs/{id}/top-up", post(jobs::top_up))
-        .route("/v1/jobs/{id}/invoice", get(jobs::invoice))
-        .route("/v1/leases", get(jobs::leases))
-        .route("/v1/orders", get(market::orders).post(market::place))
-        .route("/v1/orders/{id}", get(market::order).delete(market::cancel))
-        .route("/v1/instruments", get(market::instruments))
-        .route("/v1/instruments/{id}/book", get(market::book))
-        .route("/v1/instruments/{id}/trades", get(market::trades))
-        .route("/v1/agent", get(crate::agent::connect))
+        .route("/v1/openapi.json", get(async move || described.serve_json()))
+        .route("/v1/reference", get(async move || page.serve_page()))
         .fallback(async || ApiError::NoSuchPath)
         .method_not_allowed_fallback(async || ApiError::MethodNotAllowed)
         .layer(from_fn(refused_body::read_out))
         .with_state(app)
 }
 
+/// The API and its description, of one making: a route that isn't described can't be added here.
+fn described_routes() -> (Router<Arc<App>>, OpenApi) {
+    let (routes, description) = OpenApiRouter::with_openapi(document::base())
+        .routes(routes!(accounts::exchange))
+        .routes(routes!(accounts::open))
+        .routes(routes!(accounts::deposit))
+        .routes(routes!(accounts::wallet))
+        .routes(routes!(accounts::transfers))
+        .routes(routes!(accounts::audit))
+        .routes(routes!(machines::join_code))
+        .routes(routes!(machines::list, machines::enrol))
+        .routes(routes!(machines::show, machines::retire))
+        .routes(routes!(blobs::store))
+        // HEAD is GET without the body, but needs no reading of the file.
+        .routes(routes!(blobs::fetch, blobs::length))
+        .routes(routes!(blobs::missing))
+        .routes(routes!(jobs::list, jobs::submit))
+        .routes(routes!(jobs::show))
+        .routes(routes!(jobs::cancel))
+        .routes(routes!(jobs::top_up))
+        .routes(routes!(jobs::invoice))
+        .routes(routes!(jobs::leases))
+        .routes(routes!(market::orders, market::place))
+        .routes(routes!(market::order, market::cancel))
+        .routes(routes!(market::instruments))
+        .routes(routes!(market::book))
+        .routes(routes!(market::trades))
+        .routes(routes!(crate::agent::connect))
+        .split_for_parts();
+    (routes, document::complete(description))
+}
+
 /// For people who open a join string in a browser.
 async fn front_page(State(app): Shared) -> String {
     format!(
         "This is a Jusha exchange ({}).\n\nTo offer this computer on it, run `jusha provide` with \
-         the whole string that led here, in quotes.\nTo buy computing, run `jusha login {} \
-         TOKEN`.\n",
-        app.exchange, app.public_url
+         the whole string that led here, in quotes.\nTo buy computing, run `jusha login {url} \
+         TOKEN`.\nThe API is described at {url}/v1/reference\n",
+        app.exchange,
+        url = app.public_url
     )
 }
 

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use base::{AccountId, JobId, OrderId, TaskId};
+use base::{AccountId, JobId, LeaseId, MachineId, OrderId, TaskId};
 use clearing::{Event, State};
 
 /// See the module.
@@ -11,6 +11,8 @@ use clearing::{Event, State};
 pub(crate) struct Index {
     /// In the order of placement.
     orders: BTreeMap<AccountId, Vec<OrderId>>,
+    /// Bought or sold, in the order of opening.
+    leases: BTreeMap<AccountId, Vec<LeaseId>>,
     /// Tasks that did not end, of jobs that are not over.
     job_tasks: BTreeMap<JobId, u64>,
     account_tasks: BTreeMap<AccountId, u64>,
@@ -25,6 +27,11 @@ impl Index {
         for order in orders {
             index.orders.entry(order.owner).or_default().push(order.order);
         }
+        let mut leases: Vec<_> = state.leases().collect();
+        leases.sort_by_key(|lease| (lease.opened_at_ms, lease.lease));
+        for lease in leases {
+            index.add_lease(state, lease.lease, lease.job, lease.machine);
+        }
         for job in state.jobs().filter(|job| !job.is_over()) {
             index.add_tasks(job.account, job.job, (job.pending.len() + job.live.len()) as u64);
         }
@@ -38,6 +45,9 @@ impl Index {
                 if let Some(info) = state.order(*order) {
                     self.orders.entry(info.order.owner).or_default().push(*order);
                 }
+            }
+            Event::LeaseOpened { lease, job, machine, .. } => {
+                self.add_lease(state, *lease, *job, *machine);
             }
             Event::JobSubmitted { job, account, tasks, .. } => {
                 self.add_tasks(*account, *job, tasks.len() as u64);
@@ -60,9 +70,23 @@ impl Index {
         self.orders.get(&account).map_or(&[], Vec::as_slice)
     }
 
+    /// An account's leases, in the order of opening.
+    pub fn leases(&self, account: AccountId) -> &[LeaseId] {
+        self.leases.get(&account).map_or(&[], Vec::as_slice)
+    }
+
     /// An account's tasks that did not end.
     pub fn live_tasks(&self, account: AccountId) -> u64 {
         self.account_tasks.get(&account).copied().unwrap_or(0)
+    }
+
+    fn add_lease(&mut self, state: &State, lease: LeaseId, job: JobId, machine: MachineId) {
+        let buyer = state.job(job).map(|job| job.account);
+        // Nobody trades with himself, but the list should not depend on it.
+        let seller = state.machine(machine).map(|machine| machine.owner);
+        for account in buyer.into_iter().chain(seller.filter(|seller| Some(*seller) != buyer)) {
+            self.leases.entry(account).or_default().push(lease);
+        }
     }
 
     fn add_tasks(&mut self, account: AccountId, job: JobId, tasks: u64) {

@@ -119,6 +119,9 @@ pub enum JoinCodeState {
     Valid(AccountId),
 }
 
+/// Where something happened: the journal entry's sequence, and the event's position in it.
+pub type Place = (u64, u32);
+
 /// Who shows a token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Principal {
@@ -162,14 +165,20 @@ pub trait StoreReader: Send {
     fn entries(&mut self, through: u64, each: &mut dyn FnMut(Entry)) -> Result<(), StoreError>;
     /// Whose token has this digest.
     fn principal(&mut self, token: &Digest) -> Result<Option<Principal>, StoreError>;
-    /// An account's transfers, newest first.
+    /// An account's transfers before a place, newest first.
     fn transfers(
         &mut self,
         account: AccountId,
+        before: Place,
         limit: u32,
-    ) -> Result<Vec<TransferView>, StoreError>;
-    /// An instrument's trades, newest first.
-    fn trades(&mut self, instrument: &str, limit: u32) -> Result<Vec<TradeView>, StoreError>;
+    ) -> Result<Vec<(Place, TransferView)>, StoreError>;
+    /// An instrument's trades before a place, newest first.
+    fn trades(
+        &mut self,
+        instrument: &str,
+        before: Place,
+        limit: u32,
+    ) -> Result<Vec<(Place, TradeView)>, StoreError>;
     /// Number of transfers up to and with journal entry `through`, and what they add up to per
     /// ledger account (all that were ever touched).
     fn balances(&mut self, through: u64) -> Result<(u64, Vec<(String, i64)>), StoreError>;

@@ -28,7 +28,7 @@ pub enum Posted {
 }
 
 /// Why a transfer is refused, in order of precedence: the first that applies is named.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, thiserror::Error)]
 pub enum TransferRejection {
     /// Zero or less.
     #[error("the amount is {amount_nanocredits} nanocredits: give one above zero")]

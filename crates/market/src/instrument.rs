@@ -50,7 +50,7 @@ pub fn instrument(name: &str) -> Option<&'static Instrument> {
 }
 
 /// Why an order doesn't fit its instrument, in order of precedence.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, thiserror::Error)]
 pub enum InstrumentRejection {
     /// There is no such instrument.
     #[error("there is no instrument `{name}`: `jusha market list` lists them")]

@@ -180,6 +180,7 @@ async fn refused(response: reqwest::Response) -> BlobError {
     let body = response.json::<ErrorBody>().await.unwrap_or_else(|_| ErrorBody {
         code: "no_error_body".to_owned(),
         message: "it gave no reason".to_owned(),
+        details: Default::default(),
     });
     BlobError::Refused { status, code: body.code, message: body.message }
 }

@@ -101,6 +101,7 @@ async fn enrol(join: &Join, key: &SigningKey, name: &str) -> Result<Enrolment, P
     let refused = serde_json::from_slice::<ErrorBody>(&bytes).unwrap_or_else(|_| ErrorBody {
         code: "not_an_exchange".to_owned(),
         message: format!("it answered {status} without an error of an exchange"),
+        details: Default::default(),
     });
     Err(ProviderError::EnrolmentRefused {
         url: join.url.clone(),

@@ -1,51 +1,40 @@
 //! Bodies of the REST API under `/v1`. Authorization: `Bearer TOKEN` of an account.
 //!
-//! | method, path | body → answer | who |
-//! |---|---|---|
-//! | `GET /v1/exchange` | → [`ExchangeInfo`] | anyone |
-//! | `POST /v1/accounts` | [`NewAccount`] → [`AccountCreated`] | operator token |
-//! | `POST /v1/deposits` | [`NewDeposit`] → [`Wallet`] of that account | operator token |
-//! | `GET /v1/wallet` | → [`Wallet`] | account |
-//! | `GET /v1/transfers` | → `[TransferView]`, newest first | account |
-//! | `POST /v1/join-codes` | → [`JoinCode`] | account |
-//! | `POST /v1/machines` | [`Enrolment`] → [`Enrolled`] | a join code |
-//! | `GET /v1/machines` `…/{id}` | → `[MachineView]`, [`MachineView`] | account (own) |
-//! | `DELETE /v1/machines/{id}` | → [`MachineView`]: retired, its asks cancelled, leases lapsed | account (own) |
-//! | `POST /v1/blobs` | bytes → [`BlobStored`] | account or machine |
-//! | `GET`, `HEAD /v1/blobs/{digest}` | → bytes | account or machine |
-//! | `POST /v1/blobs/missing` | [`BlobQuery`] → [`BlobQuery`]: those that are lacking | account or machine |
-//! | `POST /v1/jobs` | [`NewJob`] → [`JobView`] | account |
-//! | `GET /v1/jobs` | → `[JobView]`, newest first | account |
-//! | `GET /v1/jobs/{id}?after=VERSION` | → [`JobView`]; with `after`, waits up to 20 s for a newer version | account |
-//! | `POST /v1/jobs/{id}/cancel` `…/top-up` | – or [`TopUp`] → [`JobView`] | account |
-//! | `GET /v1/jobs/{id}/invoice` | → [`Invoice`] | account |
-//! | `POST /v1/orders` | [`NewOrder`] → [`OrderView`] | account (asks of own machines) |
-//! | `GET /v1/orders` `…/{id}`, `DELETE /v1/orders/{id}` | → [`OrderView`] | account |
-//! | `GET /v1/instruments` | → `[InstrumentView]` | anyone |
-//! | `GET /v1/instruments/{id}/book` `…/trades` | → [`BookView`], `[TradeView]` | anyone |
-//! | `GET /v1/leases` | → `[LeaseView]`: bought or sold by the account | account |
-//! | `GET /v1/audit` | → [`LedgerAudit`] | operator token |
+//! What each route takes and gives is described where it is served, and in `docs/openapi.json`,
+//! which is generated from there.
 //!
-//! A machine authenticates to `/v1/blobs` with the token that [`Enrolled`] gave it.
-//! Errors are [`ErrorBody`] with a matching HTTP status. All list answers are JSON arrays.
+//! The same everywhere:
+//! - An error is an [`ErrorBody`] with a matching HTTP status; `docs/errors.md` lists the codes.
+//! - A list is a JSON array, newest first, of at most `limit` rows; if there are more, the header
+//!   [`NEXT_CURSOR`] has what to pass as `cursor`.
+//! - A request without an answer is *unknown*: what changes something carries an id made by the
+//!   client, and asking again with the same id and content does it once.
 
 use base::{
     AccountId, AttemptId, Digest, ExchangeId, JobId, LeaseId, MachineId, OrderId, TaskId,
     TransferId, Usage,
 };
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+/// Header of a list that goes on: pass its value as `?cursor=` for the next rows.
+pub const NEXT_CURSOR: &str = "jusha-next-cursor";
 
 /// The body of every answer that is not a success.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ErrorBody {
     /// Stable, such as `insufficient_funds`.
     pub code: String,
     /// For people: the offending value and what to do.
     pub message: String,
+    /// For programs: the figures that the message is made of, by name. Names may be added.
+    #[serde(default)]
+    #[schema(value_type = Object)]
+    pub details: serde_json::Map<String, serde_json::Value>,
 }
 
 /// What an exchange says of itself.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ExchangeInfo {
     /// Its id.
     pub exchange: ExchangeId,
@@ -60,14 +49,14 @@ pub struct ExchangeInfo {
 }
 
 /// A new account.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct NewAccount {
     /// Shown to people.
     pub name: String,
 }
 
 /// The only time a token is shown.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct AccountCreated {
     /// The account.
     pub account: AccountId,
@@ -76,7 +65,7 @@ pub struct AccountCreated {
 }
 
 /// Money from the outside world.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct NewDeposit {
     /// To whom.
     pub account: AccountId,
@@ -87,7 +76,7 @@ pub struct NewDeposit {
 }
 
 /// An account's money.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Wallet {
     /// The account.
     pub account: AccountId,
@@ -100,7 +89,7 @@ pub struct Wallet {
 }
 
 /// One transfer of the ledger as the account sees it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct TransferView {
     /// The transfer.
     pub transfer: TransferId,
@@ -117,7 +106,7 @@ pub struct TransferView {
 }
 
 /// A one-time code with which a machine enrols.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct JoinCode {
     /// URL and code in one string to paste: `http://host:port/#join=CODE`.
     pub join: String,
@@ -126,7 +115,7 @@ pub struct JoinCode {
 }
 
 /// A machine enrols.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Enrolment {
     /// The one-time code.
     pub code: String,
@@ -139,7 +128,7 @@ pub struct Enrolment {
 }
 
 /// A machine is enrolled.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Enrolled {
     /// The machine.
     pub machine: MachineId,
@@ -152,7 +141,7 @@ pub struct Enrolled {
 }
 
 /// A machine as its owner sees it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct MachineView {
     /// The machine.
     pub machine: MachineId,
@@ -173,7 +162,7 @@ pub struct MachineView {
 }
 
 /// A blob is in the store.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct BlobStored {
     /// Its address.
     pub digest: Digest,
@@ -182,14 +171,14 @@ pub struct BlobStored {
 }
 
 /// A list of blobs.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct BlobQuery {
     /// Their addresses.
     pub digests: Vec<Digest>,
 }
 
 /// Submits a job: every blob that its specs name must be in the store.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct NewJob {
     /// Made by the client: the same id with the same content is submitted once.
     pub job: JobId,
@@ -210,7 +199,7 @@ pub struct NewJob {
 }
 
 /// More money for a job that ran out.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct TopUp {
     /// How much more to set aside.
     pub amount_nanocredits: i64,
@@ -219,7 +208,7 @@ pub struct TopUp {
 }
 
 /// A job's state.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum JobState {
     /// No lease yet.
@@ -235,7 +224,7 @@ pub enum JobState {
 }
 
 /// A job.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct JobView {
     /// The job.
     pub job: JobId,
@@ -268,7 +257,7 @@ pub struct JobView {
 }
 
 /// A task's state.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum TaskState {
     /// Waiting for a slot.
@@ -284,7 +273,7 @@ pub enum TaskState {
 }
 
 /// A task.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct TaskView {
     /// The task.
     pub task: TaskId,
@@ -307,7 +296,7 @@ pub struct TaskView {
 }
 
 /// One machine's run of a task.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct AttemptView {
     /// The attempt.
     pub attempt: AttemptId,
@@ -332,7 +321,7 @@ pub struct AttemptView {
 }
 
 /// What a job cost, per lease, with everything needed to recompute it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Invoice {
     /// The job.
     pub job: JobId,
@@ -349,7 +338,7 @@ pub struct Invoice {
 /// Billable fuel = (fuel·fuel_weight + memory_page_fuel·memory_weight +
 /// state_bytes·state_weight + traffic_bytes·traffic_weight) ÷ divisor, exactly; a payment is
 /// floor(price × billable fuel ÷ 10¹²), rounded once per lease.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct TariffView {
     /// Per unit of fuel.
     pub fuel_weight: i64,
@@ -364,7 +353,7 @@ pub struct TariffView {
 }
 
 /// One lease of a job.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct InvoiceLine {
     /// The lease.
     pub lease: LeaseId,
@@ -381,7 +370,7 @@ pub struct InvoiceLine {
 }
 
 /// Places an ask for slots of one's own machine. (Bids belong to jobs.)
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct NewOrder {
     /// The client's own id: the idempotency key.
     pub client_order_id: String,
@@ -396,7 +385,7 @@ pub struct NewOrder {
 }
 
 /// An order.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct OrderView {
     /// The order.
     pub order: OrderId,
@@ -425,7 +414,7 @@ pub struct OrderView {
 }
 
 /// A thing that is traded.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct InstrumentView {
     /// Such as `cpu.2g.any`.
     pub instrument: String,
@@ -444,7 +433,7 @@ pub struct InstrumentView {
 }
 
 /// Depth of a book, best first.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct BookView {
     /// The instrument.
     pub instrument: String,
@@ -457,7 +446,7 @@ pub struct BookView {
 }
 
 /// All orders at one price.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct PriceLevel {
     /// The price.
     pub price_nanocredits_per_tfuel: i64,
@@ -468,7 +457,7 @@ pub struct PriceLevel {
 }
 
 /// A fill, as the public sees it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct TradeView {
     /// When.
     pub at_ms: i64,
@@ -479,7 +468,7 @@ pub struct TradeView {
 }
 
 /// A lease.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct LeaseView {
     /// The lease.
     pub lease: LeaseId,
@@ -502,7 +491,7 @@ pub struct LeaseView {
 }
 
 /// Proof that no money was made or lost.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct LedgerAudit {
     /// Sum of all balances; 0 or something is broken.
     pub sum_nanocredits: i64,

@@ -10,16 +10,23 @@ use wire::{
     AccountCreated, ExchangeInfo, LedgerAudit, NewAccount, NewDeposit, TransferView, Wallet,
 };
 
-use super::{Account, Answer, JsonBody, Operator, Shared, checked_name};
-use crate::config::limits;
+use super::page::place_text;
+use super::{Account, Answer, JsonBody, Listed, Operator, Page, Rows, Shared, checked_name};
 use crate::core::fold;
 use crate::error::ApiError;
 use crate::secrets;
-use crate::store::CredentialChange;
+use crate::store::{CredentialChange, StoreReader};
 use crate::views;
 
-/// `GET /v1/exchange`: exact for the operator. Others get a sequence and a digest that belong
-/// together, but may be of a moment ago.
+/// What the exchange says of itself
+///
+/// Exact for the operator. Others get a sequence and a digest that belong together, but may be
+/// of a moment ago.
+#[utoipa::path(
+    get, path = "/v1/exchange", operation_id = "show_exchange", tag = "exchange",
+    security(()),
+    responses((status = OK, body = ExchangeInfo, description = "Who it is, and how far its journal is")),
+)]
 pub(super) async fn exchange(
     operator: Result<Operator, ApiError>,
     State(app): Shared,
@@ -41,7 +48,14 @@ pub(super) async fn exchange(
     }))
 }
 
-/// `POST /v1/accounts`
+/// Open an account
+///
+/// Needs the operator's token.
+#[utoipa::path(
+    post, path = "/v1/accounts", operation_id = "open_account", tag = "accounts",
+    request_body = NewAccount,
+    responses((status = OK, body = AccountCreated, description = "The account and its token, the only time it is shown")),
+)]
 pub(super) async fn open(
     _: Operator,
     State(app): Shared,
@@ -56,7 +70,14 @@ pub(super) async fn open(
     Ok(Json(AccountCreated { account, token }))
 }
 
-/// `POST /v1/deposits`
+/// Bring money in
+///
+/// Needs the operator's token.
+#[utoipa::path(
+    post, path = "/v1/deposits", operation_id = "deposit", tag = "accounts",
+    request_body = NewDeposit,
+    responses((status = OK, body = Wallet, description = "The account's money after it")),
+)]
 pub(super) async fn deposit(
     _: Operator,
     State(app): Shared,
@@ -67,23 +88,40 @@ pub(super) async fn deposit(
     wallet(Account(account), State(app)).await
 }
 
-/// `GET /v1/wallet`
+/// One's money
+#[utoipa::path(
+    get, path = "/v1/wallet", operation_id = "show_wallet", tag = "accounts",
+    responses((status = OK, body = Wallet, description = "What is free and what is set aside")),
+)]
 pub(super) async fn wallet(Account(account): Account, State(app): Shared) -> Answer<Wallet> {
     let wallet = app.sequencer.read(move |core| views::wallet(core, account)).await?;
     wallet.map(Json).ok_or_else(|| ApiError::NotFound { what: "account", id: account.to_string() })
 }
 
-/// `GET /v1/transfers`
+/// One's transfers
+#[utoipa::path(
+    get, path = "/v1/transfers", operation_id = "list_transfers", tag = "accounts",
+    params(Page),
+    responses((status = OK, body = [TransferView], description = "Newest first")),
+)]
 pub(super) async fn transfers(
     Account(account): Account,
     State(app): Shared,
-) -> Answer<Vec<TransferView>> {
-    let rows = app.reading(move |reader| reader.transfers(account, limits::LIST_ROWS)).await?;
-    Ok(Json(rows))
+    page: Page,
+) -> Listed<TransferView> {
+    let (before, limit) = (page.place()?, page.limit());
+    let read = move |reader: &mut dyn StoreReader| reader.transfers(account, before, limit + 1);
+    Ok(Rows::up_to(limit, app.reading(read).await?, place_text))
 }
 
-/// `GET /v1/audit`: memory is looked at first; then the tables and the journal, up to the entry
-/// at which memory stood, are added up and folded anew, while the exchange goes on.
+/// Prove that no money was made or lost
+///
+/// Needs the operator's token. Memory is looked at first; then the tables and the journal, up to
+/// the entry at which memory stood, are added up and folded anew, while the exchange goes on.
+#[utoipa::path(
+    get, path = "/v1/audit", operation_id = "audit", tag = "exchange",
+    responses((status = OK, body = LedgerAudit, description = "What was found")),
+)]
 pub(super) async fn audit(_: Operator, State(app): Shared) -> Answer<LedgerAudit> {
     let (journal_sequence, state_digest, in_memory) = app
         .sequencer

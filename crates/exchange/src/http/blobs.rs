@@ -17,7 +17,14 @@ use crate::error::ApiError;
 /// connection at a time on the way down.
 const PIECE_BYTES: usize = 256 << 10;
 
-/// `POST /v1/blobs`
+/// Store a blob
+///
+/// With an account's or a machine's token. The same content is stored once.
+#[utoipa::path(
+    post, path = "/v1/blobs", operation_id = "store_blob", tag = "blobs",
+    request_body(content = Vec<u8>, content_type = "application/octet-stream"),
+    responses((status = OK, body = BlobStored, description = "Its address")),
+)]
 pub(super) async fn store(_: BlobUser, State(app): Shared, request: Request) -> Answer<BlobStored> {
     let max = app.config.blob_max_bytes;
     let announced = request
@@ -61,7 +68,14 @@ pub(super) async fn store(_: BlobUser, State(app): Shared, request: Request) -> 
     }
 }
 
-/// `GET /v1/blobs/{digest}`
+/// A blob's content
+///
+/// With an account's or a machine's token.
+#[utoipa::path(
+    get, path = "/v1/blobs/{digest}", operation_id = "fetch_blob", tag = "blobs",
+    params(("digest" = Digest, Path, description = "The digest of its content")),
+    responses((status = OK, body = Vec<u8>, content_type = "application/octet-stream", description = "Its bytes")),
+)]
 pub(super) async fn fetch(
     _: BlobUser,
     State(app): Shared,
@@ -82,7 +96,14 @@ pub(super) async fn fetch(
     Ok(octets(Body::from_stream(pieces), length))
 }
 
-/// `HEAD /v1/blobs/{digest}`
+/// A blob's length
+///
+/// With an account's or a machine's token. The length is in `content-length`.
+#[utoipa::path(
+    head, path = "/v1/blobs/{digest}", operation_id = "measure_blob", tag = "blobs",
+    params(("digest" = Digest, Path, description = "The digest of its content")),
+    responses((status = OK, description = "It is there")),
+)]
 pub(super) async fn length(
     _: BlobUser,
     State(app): Shared,
@@ -92,7 +113,14 @@ pub(super) async fn length(
     Ok(octets(Body::empty(), length.ok_or_else(|| unknown(digest))?))
 }
 
-/// `POST /v1/blobs/missing`
+/// Which of these blobs are lacking?
+///
+/// With an account's or a machine's token: what need not be uploaded is left out.
+#[utoipa::path(
+    post, path = "/v1/blobs/missing", operation_id = "missing_blobs", tag = "blobs",
+    request_body = BlobQuery,
+    responses((status = OK, body = BlobQuery, description = "Those that are lacking")),
+)]
 pub(super) async fn missing(
     _: BlobUser,
     State(app): Shared,

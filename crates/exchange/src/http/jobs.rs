@@ -1,18 +1,18 @@
 //! Jobs, their invoices and leases.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use axum::Json;
 use axum::extract::{FromRequestParts, Query, State};
 use axum::http::request::Parts;
-use base::{AccountId, JobId, LeaseId};
+use base::{AccountId, JobId};
 use clearing::Command;
 use serde::Deserialize;
 use tokio::sync::oneshot;
+use utoipa::IntoParams;
 use wire::{Invoice, JobView, LeaseView, NewJob, TopUp};
 
-use super::{Account, Answer, Id, JsonBody, Shared, checked_name};
+use super::{Account, Answer, Id, JsonBody, Listed, Page, Rows, Shared, checked_name};
 use crate::app::App;
 use crate::config::limits;
 use crate::error::ApiError;
@@ -20,7 +20,15 @@ use crate::sequencer::Request;
 use crate::spec;
 use crate::views;
 
-/// `POST /v1/jobs`
+/// Submit a job
+///
+/// Every blob that its specs name must be in the store. The same id with the same content is
+/// one job.
+#[utoipa::path(
+    post, path = "/v1/jobs", operation_id = "submit_job", tag = "jobs",
+    request_body = NewJob,
+    responses((status = OK, body = JobView, description = "The job")),
+)]
 pub(super) async fn submit(
     Account(account): Account,
     State(app): Shared,
@@ -53,21 +61,34 @@ pub(super) async fn submit(
     view(&app, account, new.job).await
 }
 
-/// `GET /v1/jobs`
-pub(super) async fn list(Account(account): Account, State(app): Shared) -> Answer<Vec<JobView>> {
-    let jobs = app
-        .sequencer
+/// One's jobs
+///
+/// A long list leaves out the tasks of old ones.
+#[utoipa::path(
+    get, path = "/v1/jobs", operation_id = "list_jobs", tag = "jobs",
+    params(Page),
+    responses((status = OK, body = [JobView], description = "Newest first")),
+)]
+pub(super) async fn list(
+    Account(account): Account,
+    State(app): Shared,
+    page: Page,
+) -> Listed<JobView> {
+    app.sequencer
         .read(move |core| {
-            let newest_first = core.state.account_jobs(account).rev();
-            newest_first.take(limits::LIST_ROWS as usize).map(|job| views::job(core, job)).collect()
+            let all = core.state.account(account).map_or(&[][..], |found| &found.jobs);
+            let (part, next) = page.newest_first(all)?;
+            let found = part.iter().rev().filter_map(|job| core.state.job(*job));
+            Ok(Rows { rows: found.map(|job| views::job(core, job)).collect(), next })
         })
-        .await?;
-    Ok(Json(jobs))
+        .await?
 }
 
-/// `?after=VERSION`
-#[derive(Debug, Deserialize)]
+/// Whether to wait.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 pub(super) struct After {
+    /// The version that is known already.
     after: Option<u64>,
 }
 
@@ -84,7 +105,14 @@ impl FromRequestParts<std::sync::Arc<App>> for After {
     }
 }
 
-/// `GET /v1/jobs/{id}?after=VERSION`
+/// One of one's jobs
+///
+/// With `after`, the answer waits for a version that is newer, up to 20 s.
+#[utoipa::path(
+    get, path = "/v1/jobs/{id}", operation_id = "show_job", tag = "jobs",
+    params(("id" = JobId, Path, description = "The job"), After),
+    responses((status = OK, body = JobView, description = "The job")),
+)]
 pub(super) async fn show(
     Account(account): Account,
     State(app): Shared,
@@ -108,7 +136,14 @@ pub(super) async fn show(
     view(&app, account, job).await
 }
 
-/// `POST /v1/jobs/{id}/cancel`
+/// Cancel a job
+///
+/// Accepted work stays paid, the rest of its budget comes back.
+#[utoipa::path(
+    post, path = "/v1/jobs/{id}/cancel", operation_id = "cancel_job", tag = "jobs",
+    params(("id" = JobId, Path, description = "The job")),
+    responses((status = OK, body = JobView, description = "The job")),
+)]
 pub(super) async fn cancel(
     Account(account): Account,
     State(app): Shared,
@@ -118,7 +153,15 @@ pub(super) async fn cancel(
     view(&app, account, job).await
 }
 
-/// `POST /v1/jobs/{id}/top-up`
+/// Give a job more money
+///
+/// A job that ran out goes on.
+#[utoipa::path(
+    post, path = "/v1/jobs/{id}/top-up", operation_id = "top_up_job", tag = "jobs",
+    params(("id" = JobId, Path, description = "The job")),
+    request_body = TopUp,
+    responses((status = OK, body = JobView, description = "The job")),
+)]
 pub(super) async fn top_up(
     Account(account): Account,
     State(app): Shared,
@@ -131,7 +174,12 @@ pub(super) async fn top_up(
     view(&app, account, job).await
 }
 
-/// `GET /v1/jobs/{id}/invoice`
+/// What a job cost
+#[utoipa::path(
+    get, path = "/v1/jobs/{id}/invoice", operation_id = "show_invoice", tag = "jobs",
+    params(("id" = JobId, Path, description = "The job")),
+    responses((status = OK, body = Invoice, description = "A line per lease, and everything needed to recompute it")),
+)]
 pub(super) async fn invoice(
     Account(account): Account,
     State(app): Shared,
@@ -147,28 +195,25 @@ pub(super) async fn invoice(
     invoice.map(Json).ok_or_else(|| unknown(job))
 }
 
-/// `GET /v1/leases`: bought or sold, newest first.
+/// One's leases, bought and sold
+#[utoipa::path(
+    get, path = "/v1/leases", operation_id = "list_leases", tag = "jobs",
+    params(Page),
+    responses((status = OK, body = [LeaseView], description = "Newest first")),
+)]
 pub(super) async fn leases(
     Account(account): Account,
     State(app): Shared,
-) -> Answer<Vec<LeaseView>> {
-    let mut leases: Vec<LeaseView> = app
-        .sequencer
+    page: Page,
+) -> Listed<LeaseView> {
+    app.sequencer
         .read(move |core| {
-            let state = &core.state;
-            let bought = state.account_jobs(account).flat_map(|job| &job.leases);
-            let sold = state.account_machines(account).flat_map(|machine| &machine.leases);
-            // By id first: who sells to nobody else may still buy from a machine of a friend.
-            let all: BTreeMap<LeaseId, LeaseView> = bought
-                .chain(sold)
-                .filter_map(|lease| Some((*lease, views::lease(state.lease(*lease)?))))
-                .collect();
-            all.into_values().collect()
+            let (part, next) = page.newest_first(core.index.leases(account))?;
+            let newest_first = part.iter().rev();
+            let rows = newest_first.filter_map(|lease| core.state.lease(*lease).map(views::lease));
+            Ok(Rows { rows: rows.collect(), next })
         })
-        .await?;
-    leases.sort_by_key(|lease| std::cmp::Reverse((lease.opened_at_ms, lease.lease)));
-    leases.truncate(limits::LIST_ROWS as usize);
-    Ok(Json(leases))
+        .await?
 }
 
 async fn view(app: &App, account: AccountId, job: JobId) -> Answer<JobView> {

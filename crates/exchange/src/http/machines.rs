@@ -6,14 +6,18 @@ use base::MachineId;
 use clearing::Command;
 use wire::{Enrolled, Enrolment, JoinCode, MachineView};
 
-use super::{Account, Answer, Id, JsonBody, Shared, checked_name};
+use super::{Account, Answer, Id, JsonBody, Listed, Page, Rows, Shared, checked_name};
 use crate::error::ApiError;
 use crate::secrets;
 use crate::sequencer::{Enrol, unix_ms};
 use crate::store::CredentialChange;
 use crate::views;
 
-/// `POST /v1/join-codes`
+/// Make a one-time code for a new machine
+#[utoipa::path(
+    post, path = "/v1/join-codes", operation_id = "make_join_code", tag = "machines",
+    responses((status = OK, body = JoinCode, description = "The code within the string to paste")),
+)]
 pub(super) async fn join_code(Account(account): Account, State(app): Shared) -> Answer<JoinCode> {
     let code = secrets::secret("join").map_err(|_| ApiError::Internal)?;
     let lifetime = i64::try_from(app.config.join_code_ttl_ms).unwrap_or(i64::MAX);
@@ -24,7 +28,16 @@ pub(super) async fn join_code(Account(account): Account, State(app): Shared) -> 
     Ok(Json(JoinCode { join: format!("{}/#join={code}", app.public_url), expires_at_ms }))
 }
 
-/// `POST /v1/machines`
+/// Enrol a machine
+///
+/// The join code in the body says for whom; no token is needed. A machine that lost the answer
+/// may ask again with the same code.
+#[utoipa::path(
+    post, path = "/v1/machines", operation_id = "enrol_machine", tag = "machines",
+    request_body = Enrolment,
+    security(()),
+    responses((status = OK, body = Enrolled, description = "The machine and its token")),
+)]
 pub(super) async fn enrol(
     State(app): Shared,
     JsonBody(enrolment): JsonBody<Enrolment>,
@@ -46,21 +59,33 @@ pub(super) async fn enrol(
     Ok(Json(Enrolled { machine, account, exchange: app.exchange, token }))
 }
 
-/// `GET /v1/machines`
+/// One's machines
+#[utoipa::path(
+    get, path = "/v1/machines", operation_id = "list_machines", tag = "machines",
+    params(Page),
+    responses((status = OK, body = [MachineView], description = "Newest first")),
+)]
 pub(super) async fn list(
     Account(account): Account,
     State(app): Shared,
-) -> Answer<Vec<MachineView>> {
-    let machines = app
-        .sequencer
+    page: Page,
+) -> Listed<MachineView> {
+    app.sequencer
         .read(move |core| {
-            core.state.account_machines(account).map(|found| views::machine(core, found)).collect()
+            let all = core.state.account(account).map_or(&[][..], |found| &found.machines);
+            let (part, next) = page.newest_first(all)?;
+            let found = part.iter().rev().filter_map(|machine| core.state.machine(*machine));
+            Ok(Rows { rows: found.map(|machine| views::machine(core, machine)).collect(), next })
         })
-        .await?;
-    Ok(Json(machines))
+        .await?
 }
 
-/// `GET /v1/machines/{id}`
+/// One of one's machines
+#[utoipa::path(
+    get, path = "/v1/machines/{id}", operation_id = "show_machine", tag = "machines",
+    params(("id" = MachineId, Path, description = "The machine")),
+    responses((status = OK, body = MachineView, description = "The machine")),
+)]
 pub(super) async fn show(
     Account(account): Account,
     State(app): Shared,
@@ -76,7 +101,14 @@ pub(super) async fn show(
     found.map(Json).ok_or_else(|| ApiError::NotFound { what: "machine", id: machine.to_string() })
 }
 
-/// `DELETE /v1/machines/{id}`
+/// Retire a machine
+///
+/// Its asks are cancelled, its leases lapse, and its key is refused from now on.
+#[utoipa::path(
+    delete, path = "/v1/machines/{id}", operation_id = "retire_machine", tag = "machines",
+    params(("id" = MachineId, Path, description = "The machine")),
+    responses((status = OK, body = MachineView, description = "The machine, no longer active")),
+)]
 pub(super) async fn retire(
     Account(account): Account,
     State(app): Shared,

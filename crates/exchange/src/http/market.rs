@@ -6,12 +6,20 @@ use base::OrderId;
 use clearing::Command;
 use wire::{BookView, InstrumentView, NewOrder, OrderView, TradeView};
 
-use super::{Account, Answer, Id, JsonBody, Shared, checked_name};
-use crate::config::limits;
+use super::page::place_text;
+use super::{Account, Answer, Id, JsonBody, Listed, Page, Rows, Shared, checked_name};
 use crate::error::ApiError;
+use crate::store::StoreReader;
 use crate::views;
 
-/// `POST /v1/orders`
+/// Place an ask for slots of one's own machine
+///
+/// Bids belong to jobs. The same `client_order_id` with the same content is one order.
+#[utoipa::path(
+    post, path = "/v1/orders", operation_id = "place_order", tag = "orders",
+    request_body = NewOrder,
+    responses((status = OK, body = OrderView, description = "The order")),
+)]
 pub(super) async fn place(
     Account(account): Account,
     State(app): Shared,
@@ -43,25 +51,33 @@ pub(super) async fn place(
     order.map(Json).ok_or(ApiError::Internal)
 }
 
-/// `GET /v1/orders`: newest first.
+/// One's orders
+#[utoipa::path(
+    get, path = "/v1/orders", operation_id = "list_orders", tag = "orders",
+    params(Page),
+    responses((status = OK, body = [OrderView], description = "Newest first")),
+)]
 pub(super) async fn orders(
     Account(account): Account,
     State(app): Shared,
-) -> Answer<Vec<OrderView>> {
-    let orders = app
-        .sequencer
+    page: Page,
+) -> Listed<OrderView> {
+    app.sequencer
         .read(move |core| {
-            let newest_first = core.index.orders(account).iter().rev();
-            newest_first
-                .take(limits::LIST_ROWS as usize)
-                .filter_map(|order| core.state.order(*order).map(views::order))
-                .collect()
+            let (part, next) = page.newest_first(core.index.orders(account))?;
+            let newest_first = part.iter().rev();
+            let rows = newest_first.filter_map(|order| core.state.order(*order).map(views::order));
+            Ok(Rows { rows: rows.collect(), next })
         })
-        .await?;
-    Ok(Json(orders))
+        .await?
 }
 
-/// `GET /v1/orders/{id}`
+/// One of one's orders
+#[utoipa::path(
+    get, path = "/v1/orders/{id}", operation_id = "show_order", tag = "orders",
+    params(("id" = OrderId, Path, description = "The order")),
+    responses((status = OK, body = OrderView, description = "The order")),
+)]
 pub(super) async fn order(
     Account(account): Account,
     State(app): Shared,
@@ -71,7 +87,12 @@ pub(super) async fn order(
     found.map(Json).ok_or_else(|| ApiError::NotFound { what: "order", id: order.to_string() })
 }
 
-/// `DELETE /v1/orders/{id}`
+/// Cancel an order
+#[utoipa::path(
+    delete, path = "/v1/orders/{id}", operation_id = "cancel_order", tag = "orders",
+    params(("id" = OrderId, Path, description = "The order")),
+    responses((status = OK, body = OrderView, description = "The order")),
+)]
 pub(super) async fn cancel(
     Account(account): Account,
     State(app): Shared,
@@ -81,21 +102,44 @@ pub(super) async fn cancel(
     order(Account(account), State(app), Id(id)).await
 }
 
-/// `GET /v1/instruments`
+/// What is traded
+#[utoipa::path(
+    get, path = "/v1/instruments", operation_id = "list_instruments", tag = "market",
+    security(()),
+    responses((status = OK, body = [InstrumentView], description = "Every instrument")),
+)]
 pub(super) async fn instruments(State(app): Shared) -> Answer<Vec<InstrumentView>> {
     Ok(Json(app.sequencer.read(|core| views::instruments(core)).await?))
 }
 
-/// `GET /v1/instruments/{id}/book`
+/// The depth of a book
+#[utoipa::path(
+    get, path = "/v1/instruments/{id}/book", operation_id = "show_book", tag = "market",
+    params(("id" = String, Path, description = "The instrument, such as `cpu.2g.any`")),
+    security(()),
+    responses((status = OK, body = BookView, description = "Best first")),
+)]
 pub(super) async fn book(State(app): Shared, Id(name): Id<String>) -> Answer<BookView> {
     let name = known(name)?;
     Ok(Json(app.sequencer.read(move |core| views::book(core, &name)).await?))
 }
 
-/// `GET /v1/instruments/{id}/trades`
-pub(super) async fn trades(State(app): Shared, Id(name): Id<String>) -> Answer<Vec<TradeView>> {
+/// The fills of an instrument
+#[utoipa::path(
+    get, path = "/v1/instruments/{id}/trades", operation_id = "list_trades", tag = "market",
+    params(("id" = String, Path, description = "The instrument, such as `cpu.2g.any`"), Page),
+    security(()),
+    responses((status = OK, body = [TradeView], description = "Newest first")),
+)]
+pub(super) async fn trades(
+    State(app): Shared,
+    Id(name): Id<String>,
+    page: Page,
+) -> Listed<TradeView> {
     let name = known(name)?;
-    Ok(Json(app.reading(move |reader| reader.trades(&name, limits::LIST_ROWS)).await?))
+    let (before, limit) = (page.place()?, page.limit());
+    let read = move |reader: &mut dyn StoreReader| reader.trades(&name, before, limit + 1);
+    Ok(Rows::up_to(limit, app.reading(read).await?, place_text))
 }
 
 fn known(name: String) -> Result<String, ApiError> {

@@ -10,7 +10,8 @@ use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, params};
 use wire::{TradeView, TransferView};
 
 use super::{
-    CredentialChange, Entry, JoinCodeState, NewReader, Principal, Store, StoreError, StoreReader,
+    CredentialChange, Entry, JoinCodeState, NewReader, Place, Principal, Store, StoreError,
+    StoreReader,
 };
 
 /// Version of the tables below. A later version brings a migration from each earlier one.
@@ -298,43 +299,61 @@ impl StoreReader for SqliteReader {
     fn transfers(
         &mut self,
         account: AccountId,
+        before: Place,
         limit: u32,
-    ) -> Result<Vec<TransferView>, StoreError> {
+    ) -> Result<Vec<(Place, TransferView)>, StoreError> {
         let mut statement = self.connection.prepare_cached(
             "SELECT transfer, at_ms, from_key, to_key, amount_nanocredits, reason,
                     sequence, position FROM transfers
-             WHERE from_key IN (SELECT ?1 UNION ALL
-                                SELECT 'escrow:' || job FROM jobs WHERE account = ?2)
-                OR to_key = ?1
+             WHERE (from_key IN (SELECT ?1 UNION ALL
+                                 SELECT 'escrow:' || job FROM jobs WHERE account = ?2)
+                    OR to_key = ?1)
+               AND (sequence, position) < (?4, ?5)
              ORDER BY sequence DESC, position DESC LIMIT ?3",
         )?;
         let available = format!("available:{account}");
-        let mut rows = statement.query(params![available, account.to_string(), limit])?;
+        let mut rows = statement.query(params![
+            available,
+            account.to_string(),
+            limit,
+            before.0 as i64,
+            before.1
+        ])?;
         let mut transfers = Vec::new();
         while let Some(row) = rows.next()? {
-            transfers.push(TransferView {
+            let place = (row.get::<_, i64>(6)? as u64, row.get(7)?);
+            let view = TransferView {
                 transfer: parse(row.get(0)?, "a transfer")?,
                 at_ms: row.get(1)?,
                 from: row.get(2)?,
                 to: row.get(3)?,
                 amount_nanocredits: row.get(4)?,
                 reason: row.get(5)?,
-            });
+            };
+            transfers.push((place, view));
         }
         Ok(transfers)
     }
 
-    fn trades(&mut self, instrument: &str, limit: u32) -> Result<Vec<TradeView>, StoreError> {
+    fn trades(
+        &mut self,
+        instrument: &str,
+        before: Place,
+        limit: u32,
+    ) -> Result<Vec<(Place, TradeView)>, StoreError> {
         let mut statement = self.connection.prepare_cached(
-            "SELECT at_ms, price_nanocredits_per_tfuel, quantity FROM trades
-             WHERE instrument = ?1 ORDER BY sequence DESC, position DESC LIMIT ?2",
+            "SELECT at_ms, price_nanocredits_per_tfuel, quantity, sequence, position FROM trades
+             WHERE instrument = ?1 AND (sequence, position) < (?3, ?4)
+             ORDER BY sequence DESC, position DESC LIMIT ?2",
         )?;
-        let rows = statement.query_map(params![instrument, limit], |row| {
-            Ok(TradeView {
+        let given = params![instrument, limit, before.0 as i64, before.1];
+        let rows = statement.query_map(given, |row| {
+            let view = TradeView {
                 at_ms: row.get(0)?,
                 price_nanocredits_per_tfuel: row.get(1)?,
                 quantity: row.get(2)?,
-            })
+            };
+            Ok(((row.get::<_, i64>(3)? as u64, row.get(4)?), view))
         })?;
         Ok(rows.collect::<Result<_, _>>()?)
     }

@@ -24,6 +24,7 @@ async fn money_comes_in_once_and_is_seen() {
     };
     let (status, error) = server.operator.refused("/v1/deposits", &other).await;
     assert_eq!((status, error.code.as_str()), (409, "transfer_conflict"));
+    assert_eq!(error.details["transfer"], json!(other.transfer), "figures for programs");
 
     let transfers: Vec<TransferView> = client.get("/v1/transfers").await;
     assert_eq!(transfers.len(), 1);
@@ -97,6 +98,19 @@ async fn an_error_names_what_is_wrong() {
     assert_eq!((status, error.code.as_str()), (404, "not_found"));
     let (status, error) = client.get_refused("/v1/agent").await;
     assert_eq!((status, error.code.as_str()), (400, "websocket_expected"));
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_exchange_describes_itself() {
+    let data = tempfile::tempdir().unwrap();
+    let server = Server::start(data.path()).await;
+    let stranger = server.client("");
+    let document: serde_json::Value = stranger.get("/v1/openapi.json").await;
+    assert!(document["paths"]["/v1/jobs"]["post"].is_object());
+    let page = stranger.request(Method::GET, "/v1/reference").send().await.unwrap();
+    assert_eq!(page.headers()["content-type"], "text/html; charset=utf-8");
+    assert!(page.text().await.unwrap().contains("Submit a job"));
     server.stop().await;
 }
 

@@ -2,7 +2,8 @@
 
 use crate::harness::{Agent, CREDIT, Server};
 use base::JobId;
-use wire::{ExchangeInfo, JobView, OrderView};
+use reqwest::Method;
+use wire::{ExchangeInfo, JobView, OrderView, TransferView};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_long_list_of_jobs_leaves_out_the_tasks_of_the_oldest() {
@@ -26,6 +27,35 @@ async fn a_long_list_of_jobs_leaves_out_the_tasks_of_the_oldest() {
     assert_eq!(orders.len(), 110);
     assert_eq!(orders[0].job, Some(job.job), "newest first");
     server.sound().await;
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pages_tile_a_list_and_a_stranger_cursor_is_refused() {
+    let data = tempfile::tempdir().unwrap();
+    let server = Server::start(data.path()).await;
+    let (account, buyer) = server.account("Ada", 0).await;
+    for number in 0..5 {
+        server.deposit(account, CREDIT + number, &format!("{number}")).await;
+    }
+    let mut amounts = Vec::new();
+    let mut path = "/v1/transfers?limit=2".to_owned();
+    loop {
+        let answer = buyer.request(Method::GET, &path).send().await.unwrap();
+        let next = answer.headers().get(wire::NEXT_CURSOR).cloned();
+        let rows: Vec<TransferView> = answer.json().await.unwrap();
+        assert!((1..=2).contains(&rows.len()));
+        amounts.extend(rows.iter().map(|row| row.amount_nanocredits - CREDIT));
+        let Some(cursor) = next else { break };
+        path = format!("/v1/transfers?limit=2&cursor={}", cursor.to_str().unwrap());
+    }
+    assert_eq!(amounts, [4, 3, 2, 1, 0]);
+    for list in ["transfers", "orders", "jobs", "leases", "machines"] {
+        for query in ["limit=0", "limit=1001", "limit=x", "cursor=9999", "cursor=%00"] {
+            let (status, error) = buyer.get_refused(&format!("/v1/{list}?{query}")).await;
+            assert_eq!((status, error.code.as_str()), (400, "invalid_query"), "{list} {query}");
+        }
+    }
     server.stop().await;
 }
 

@@ -96,7 +96,7 @@ impl Raw {
 
 /// Checks a refusal by the exchange.
 pub fn assert_refusal(refusal: &(u16, ErrorBody), status: u16, code: &str, words: &[&str]) {
-    let (found, ErrorBody { code: found_code, message }) = refusal;
+    let (found, ErrorBody { code: found_code, message, .. }) = refusal;
     println!("{found} {found_code}: {message}");
     assert_eq!((*found, found_code.as_str()), (status, code), "{message}");
     for word in words {
@@ -108,7 +108,7 @@ pub fn assert_refusal(refusal: &(u16, ErrorBody), status: u16, code: &str, words
 pub fn refusal<T: std::fmt::Debug>(result: Result<T, ClientError>) -> (u16, ErrorBody) {
     match result {
         Err(ClientError::Refused { status, code, message }) => {
-            (status, ErrorBody { code, message })
+            (status, ErrorBody { code, message, details: Default::default() })
         }
         other => panic!("not refused: {other:?}"),
     }

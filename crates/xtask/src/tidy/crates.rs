@@ -11,15 +11,17 @@ const EDGES: [&str; 2] = ["exchange", "provider"];
 const BINARY: &str = "jusha";
 const OURSELVES: &str = "xtask";
 
-/// What pure crates may use beside each other: encodings, hashing, errors.
-const PURE_DEPENDENCIES: [&str; 4] = ["blake3", "postcard", "serde", "thiserror"];
+/// What pure crates may use beside each other: encodings, hashing, errors, and the word for how a
+/// type looks in the API's description, which only its own crate can say.
+const PURE_DEPENDENCIES: [&str; 5] = ["blake3", "postcard", "serde", "thiserror", "utoipa"];
 /// And in their tests.
 const PURE_TEST_DEPENDENCIES: [&str; 3] = ["proptest", "serde_json", "tempfile"];
 
 /// Dependencies that only one crate may have: what they bring has one place.
-const TRADES: [(&str, &str, &str); 6] = [
+const TRADES: [(&str, &str, &str); 7] = [
     ("rusqlite", "exchange", "SQL is the exchange's store only"),
     ("axum", "exchange", "HTTP is served by the exchange only"),
+    ("utoipa-axum", "exchange", "the API is described where it is served"),
     ("wasmtime", "runtime", "only the runtime runs programs"),
     ("wasm-encoder", "runtime", "only the runtime transforms programs"),
     ("clap", "jusha", "the command line is the binary's"),
