@@ -60,7 +60,7 @@ impl ClientError {
             ClientError::Unreachable { .. }
             | ClientError::Gateway { .. }
             | ClientError::Altered(_) => true,
-            ClientError::Refused { status, .. } => *status >= 500 || *status == 429,
+            ClientError::Refused { status, .. } => *status >= 500 || matches!(*status, 408 | 429),
             ClientError::Url { .. } | ClientError::NotAnExchange { .. } => false,
         }
     }

@@ -9,6 +9,7 @@ use tokio::sync::{Semaphore, watch};
 use crate::blobs::{BlobError, BlobStore};
 use crate::config::Config;
 use crate::error::ApiError;
+use crate::rate::Buckets;
 use crate::sequencer::Sequencer;
 use crate::store::{NewReader, StoreError, StoreReader};
 
@@ -25,6 +26,12 @@ pub(crate) struct App {
     pub sequencer: Sequencer,
     pub blobs: Arc<dyn BlobStore>,
     pub blob_reads: Arc<Semaphore>,
+    /// Uploads of blobs under way.
+    pub blob_writes: Semaphore,
+    /// Turns of those who send more JSON than is gathered for everybody.
+    pub large_bodies: Semaphore,
+    /// Who may ask how often.
+    pub buckets: Mutex<Buckets>,
     pub new_reader: NewReader,
     pub readers: Mutex<Vec<Box<dyn StoreReader>>>,
     /// Numbers agents' connections.

@@ -1,7 +1,9 @@
 //! What the operator decides about one exchange.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
+
+use crate::rate::Rate;
 
 /// How an exchange runs. [`Config::new`] gives the defaults that users meet.
 #[derive(Debug, Clone)]
@@ -32,6 +34,22 @@ pub struct Config {
     pub join_code_ttl_ms: u64,
     /// How long `GET /v1/jobs/{id}?after=` waits for news.
     pub long_poll_ms: u64,
+    /// An answer must be there after this.
+    pub request_ms: u64,
+    /// The same for what takes long by its nature: uploads and audits.
+    pub long_request_ms: u64,
+    /// How long the first bytes of a body may take; after that it has a pace to keep.
+    pub body_grace_ms: u64,
+    /// Connections at once.
+    pub connections: usize,
+    /// Of one address.
+    pub connections_per_address: usize,
+    /// How often an account, and each of its machines, may ask.
+    pub account_rate: Rate,
+    /// How often an address may ask without a token that is known.
+    pub address_rate: Rate,
+    /// Proxies whose `x-forwarded-for` is believed.
+    pub trusted_proxies: Vec<IpAddr>,
 }
 
 impl Config {
@@ -50,6 +68,14 @@ impl Config {
             blob_max_bytes: 64 << 20,
             join_code_ttl_ms: 60 * 60 * 1_000,
             long_poll_ms: 20_000,
+            request_ms: 120_000,
+            long_request_ms: 2 * 60 * 60 * 1_000,
+            body_grace_ms: 30_000,
+            connections: 20_000,
+            connections_per_address: 2_000,
+            account_rate: Rate { per_second: 1_000, burst: 5_000 },
+            address_rate: Rate { per_second: 50, burst: 1_000 },
+            trusted_proxies: Vec::new(),
         }
     }
 }
@@ -91,8 +117,12 @@ pub(crate) mod limits {
     pub const LIST_ROWS: u32 = 1_000;
     /// Digests in one question for missing blobs.
     pub const QUERY_DIGESTS: usize = 50_000;
-    /// Blobs opened and hashed at once; sending them is bounded by nobody.
+    /// Blobs opened and hashed at once; sending them is bounded by the connections.
     pub const BLOB_READS: usize = 16;
+    /// Uploads at once: each has a piece of its blob in memory. More wait.
+    pub const BLOB_WRITES: usize = 512;
+    /// JSON bodies over 64 KiB that are gathered at once. More wait.
+    pub const LARGE_BODIES: usize = 32;
     /// Seconds for an agent's Hello, and for one message to go out.
     pub const AGENT_TIMEOUT_S: u64 = 10;
 }

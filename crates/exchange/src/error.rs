@@ -6,6 +6,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use axum::Json;
 use axum::http::StatusCode;
@@ -102,8 +103,14 @@ pub(crate) enum ApiError {
     BlobTooLarge { max: u64 },
     #[error("this path takes WebSockets only: {0}")]
     WebSocketExpected(String),
-    #[error("the upload broke off: send the blob again")]
+    #[error("the body broke off: send it again")]
     BrokenBody,
+    #[error("the body came too slowly: send at least {bytes_per_second} bytes per second")]
+    BodyTooSlow { bytes_per_second: u64 },
+    #[error("too many requests: ask again in {} ms", .retry_after.as_millis())]
+    RateLimited { retry_after: Duration },
+    #[error("no answer in {ms} ms; whether it was done is unknown: ask again with the same id")]
+    TimedOut { ms: u64 },
     #[error("{what} {digest} is not in the store: upload it to /v1/blobs first")]
     MissingBlob { what: String, digest: Digest },
     #[error("task {index}: {message}")]
@@ -140,6 +147,9 @@ impl ApiError {
             ApiError::BlobTooLarge { .. } => "blob_too_large",
             ApiError::WebSocketExpected(_) => "websocket_expected",
             ApiError::BrokenBody => "broken_body",
+            ApiError::BodyTooSlow { .. } => "body_too_slow",
+            ApiError::RateLimited { .. } => "rate_limited",
+            ApiError::TimedOut { .. } => "timed_out",
             ApiError::MissingBlob { .. } => "missing_blob",
             ApiError::InvalidTask { .. } => "invalid_task",
             ApiError::Blob(BlobError::Full) | ApiError::Store(StoreError::Full) => "storage_full",
@@ -158,6 +168,13 @@ impl ApiError {
             ApiError::NotFound { what, id } => json!({ "what": what, "id": id }),
             ApiError::BodyTooLarge { max } => json!({ "max_bytes": max }),
             ApiError::BlobTooLarge { max } => json!({ "max_bytes": max }),
+            ApiError::BodyTooSlow { bytes_per_second } => {
+                json!({ "bytes_per_second": bytes_per_second })
+            }
+            ApiError::RateLimited { retry_after } => {
+                json!({ "retry_after_ms": retry_after.as_millis() as u64 })
+            }
+            ApiError::TimedOut { ms } => json!({ "ms": ms }),
             ApiError::MissingBlob { digest, .. } => json!({ "digest": digest }),
             ApiError::InvalidTask { index, .. } => json!({ "task": index }),
             ApiError::Failure(failure) => failure.details(),
@@ -182,6 +199,9 @@ pub(crate) fn status_of(code: &str) -> StatusCode {
         "method_not_allowed" => StatusCode::METHOD_NOT_ALLOWED,
         "machine_owned" => StatusCode::CONFLICT,
         "body_too_large" | "blob_too_large" => StatusCode::PAYLOAD_TOO_LARGE,
+        "body_too_slow" => StatusCode::REQUEST_TIMEOUT,
+        "rate_limited" => StatusCode::TOO_MANY_REQUESTS,
+        "timed_out" => StatusCode::GATEWAY_TIMEOUT,
         "invalid_task" => StatusCode::UNPROCESSABLE_ENTITY,
         "broken_body" | "websocket_expected" => StatusCode::BAD_REQUEST,
         "storage_full" => StatusCode::INSUFFICIENT_STORAGE,

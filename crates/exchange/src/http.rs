@@ -2,7 +2,10 @@
 //! command or a look at the state and back; it decides nothing.
 
 mod accounts;
+mod admission;
 mod blobs;
+mod body;
+pub(crate) mod caller;
 #[cfg(test)]
 mod codes;
 mod document;
@@ -11,20 +14,16 @@ mod machines;
 mod market;
 mod page;
 mod reference;
-mod refused_body;
 
 use std::sync::Arc;
 
 use axum::Json;
 use axum::Router;
-use axum::body::{Body, to_bytes};
-use axum::extract::{FromRequest, FromRequestParts, Path, Request, State};
-use axum::http::header::AUTHORIZATION;
+use axum::body::Body;
+use axum::extract::{FromRequestParts, Path, State};
 use axum::http::request::Parts;
-use axum::middleware::from_fn;
+use axum::middleware::from_fn_with_state;
 use axum::routing::get;
-use base::AccountId;
-use serde::de::DeserializeOwned;
 use utoipa::openapi::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -32,10 +31,10 @@ use utoipa_axum::routes;
 use crate::app::App;
 use crate::config::limits;
 use crate::error::ApiError;
-use crate::secrets;
-use crate::store::Principal;
 use crate::text;
 
+use body::JsonBody;
+use caller::{Account, BlobUser, Operator};
 use document::Document;
 use page::{Page, Rows};
 
@@ -54,7 +53,8 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .route("/v1/reference", get(async move || page.serve_page()))
         .fallback(async || ApiError::NoSuchPath)
         .method_not_allowed_fallback(async || ApiError::MethodNotAllowed)
-        .layer(from_fn(refused_body::read_out))
+        .layer(from_fn_with_state(Arc::clone(&app), body::watch))
+        .layer(from_fn_with_state(Arc::clone(&app), admission::admit))
         .with_state(app)
 }
 
@@ -99,89 +99,6 @@ async fn front_page(State(app): Shared) -> String {
         app.exchange,
         url = app.public_url
     )
-}
-
-/// Whose token a request shows.
-enum Caller {
-    Operator,
-    Known(Principal),
-}
-
-async fn caller(parts: &Parts, app: &Arc<App>) -> Result<Caller, ApiError> {
-    let token = parts
-        .headers
-        .get(AUTHORIZATION)
-        .ok_or(ApiError::TokenMissing)?
-        .to_str()
-        .ok()
-        .and_then(|value| value.split_once(' '))
-        .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
-        .map(|(_, token)| token.trim())
-        .ok_or(ApiError::TokenMissing)?;
-    let digest = secrets::digest(token);
-    if digest == app.operator_token {
-        return Ok(Caller::Operator);
-    }
-    let found = app.reading(move |reader| reader.principal(&digest)).await?;
-    found.map(Caller::Known).ok_or(ApiError::UnknownToken)
-}
-
-/// The account whose token the request shows.
-struct Account(AccountId);
-
-impl FromRequestParts<Arc<App>> for Account {
-    type Rejection = ApiError;
-
-    async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, ApiError> {
-        match caller(parts, app).await? {
-            Caller::Known(Principal::Account(account)) => Ok(Account(account)),
-            _ => Err(ApiError::AccountOnly),
-        }
-    }
-}
-
-/// The request shows the operator's token.
-struct Operator;
-
-impl FromRequestParts<Arc<App>> for Operator {
-    type Rejection = ApiError;
-
-    async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, ApiError> {
-        match caller(parts, app).await? {
-            Caller::Operator => Ok(Operator),
-            Caller::Known(_) => Err(ApiError::OperatorOnly),
-        }
-    }
-}
-
-/// The request shows an account's or a machine's token.
-struct BlobUser;
-
-impl FromRequestParts<Arc<App>> for BlobUser {
-    type Rejection = ApiError;
-
-    async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, ApiError> {
-        match caller(parts, app).await? {
-            Caller::Known(_) => Ok(BlobUser),
-            Caller::Operator => Err(ApiError::BlobsOnly),
-        }
-    }
-}
-
-/// A JSON body; an error names the field. The content type isn't insisted upon.
-struct JsonBody<T>(T);
-
-impl<T: DeserializeOwned> FromRequest<Arc<App>> for JsonBody<T> {
-    type Rejection = ApiError;
-
-    async fn from_request(request: Request, _: &Arc<App>) -> Result<Self, ApiError> {
-        let max = limits::JSON_BODY_BYTES;
-        let bytes =
-            to_bytes(request.into_body(), max).await.map_err(|_| ApiError::BodyTooLarge { max })?;
-        let Json(value) =
-            Json::from_bytes(&bytes).map_err(|error| ApiError::InvalidJson(error.body_text()))?;
-        Ok(JsonBody(value))
-    }
 }
 
 /// An id, a digest or a name from the path.

@@ -28,6 +28,7 @@ mod http;
 mod index;
 mod outbox;
 mod presence;
+mod rate;
 mod receipts;
 mod secrets;
 mod sequencer;
@@ -52,6 +53,7 @@ use tokio::sync::{Semaphore, watch};
 pub use blobs::{BlobError, BlobReader, BlobStore, BlobWriter, DiskBlobs};
 pub use config::Config;
 pub use error::ExchangeError;
+pub use rate::Rate;
 pub use store::{
     CredentialChange, Entry, JoinCodeState, NewReader, Principal, SqliteStore, Store, StoreError,
     StoreReader,
@@ -94,10 +96,14 @@ pub async fn run(
     let address = listener.local_addr().map_err(listen_failed)?;
     let public_url = config.public_url.clone().unwrap_or_else(|| format!("http://{address}"));
     let (close, closing) = watch::channel(false);
-    let patience = serve::Patience {
+    let terms = serve::Terms {
         head: Duration::from_millis(config.request_head_ms),
         answer: Duration::from_millis(config.answer_stall_ms),
+        connections: config.connections,
+        connections_per_address: config.connections_per_address,
+        trusted: config.trusted_proxies.clone(),
     };
+    serve::want_files(config.connections);
     let app = Arc::new(app::App {
         exchange,
         public_url: public_url.trim_end_matches('/').to_owned(),
@@ -105,6 +111,9 @@ pub async fn run(
         sequencer: sequencer.clone(),
         blobs,
         blob_reads: Arc::new(Semaphore::new(config::limits::BLOB_READS)),
+        blob_writes: Semaphore::new(config::limits::BLOB_WRITES),
+        large_bodies: Semaphore::new(config::limits::LARGE_BODIES),
+        buckets: Mutex::default(),
         new_reader,
         readers: Mutex::new(Vec::new()),
         connections: AtomicU64::new(1),
@@ -114,7 +123,7 @@ pub async fn run(
     tracing::info!(%address, %exchange, data = %data.display(), "exchange is ready");
     on_ready(address);
 
-    let server = serve::serve(listener, http::router(app), patience, close.subscribe());
+    let server = serve::serve(listener, http::router(app), terms, close.subscribe());
     let mut server = tokio::spawn(server);
     let outcome = tokio::select! {
         () = shutdown => Ok(()),

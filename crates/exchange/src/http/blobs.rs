@@ -8,14 +8,16 @@ use base::Digest;
 use futures_util::{StreamExt, stream};
 use wire::{BlobQuery, BlobStored};
 
+use super::body::broken;
 use super::{Answer, BlobUser, Id, JsonBody, Shared, octets};
 use crate::blobs::BlobStore;
 use crate::config::limits;
 use crate::error::ApiError;
 
-/// Upload bytes gathered before a thread is bothered with them; also what is handed to the
-/// connection at a time on the way down.
+/// Upload bytes gathered before a thread is bothered with them.
 const PIECE_BYTES: usize = 256 << 10;
+/// What is handed to a connection at a time on the way down, of which there may be thousands.
+const SENT_BYTES: usize = 64 << 10;
 
 /// Store a blob
 ///
@@ -34,11 +36,13 @@ pub(super) async fn store(_: BlobUser, State(app): Shared, request: Request) -> 
     if announced.is_some_and(|bytes| bytes > max) {
         return Err(ApiError::BlobTooLarge { max });
     }
+    // Held to the end: what is in memory of all uploads together stays bounded.
+    let _turn = app.blob_writes.acquire().await.map_err(|_| ApiError::Internal)?;
     let mut body = request.into_body().into_data_stream();
     let mut writer = app.with_blobs(|blobs| blobs.begin()).await?;
     let (mut piece, mut total) = (Vec::new(), 0);
     loop {
-        let next = body.next().await.transpose().map_err(|_| ApiError::BrokenBody)?;
+        let next = body.next().await.transpose().map_err(broken)?;
         let ended = next.is_none();
         if let Some(bytes) = next {
             total += bytes.len() as u64;
@@ -89,7 +93,7 @@ pub(super) async fn fetch(
     let length = reader.length();
     let pieces = stream::try_unfold((app, reader), async |(app, mut reader)| {
         // Each holds a piece in memory at most, however slowly it is taken.
-        let read = move |_: &dyn BlobStore| Ok((reader.read(PIECE_BYTES)?, reader));
+        let read = move |_: &dyn BlobStore| Ok((reader.read(SENT_BYTES)?, reader));
         let (piece, reader) = app.with_blobs(read).await?;
         Ok::<_, ApiError>((!piece.is_empty()).then(|| (Bytes::from(piece), (app, reader))))
     });

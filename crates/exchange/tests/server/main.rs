@@ -8,6 +8,7 @@ mod full_disk;
 mod harness;
 mod jobs;
 mod lifecycle;
+mod limits;
 mod lists;
 mod machines;
 mod restart;
