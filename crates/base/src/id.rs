@@ -145,6 +145,10 @@ id!(
     /// One transfer between two accounts of the ledger. Also its idempotency key.
     TransferId, "xfer", "transfer"
 );
+id!(
+    /// One deposit or withdrawal on its way between an account and the outside world.
+    PaymentId, "pay", "payment"
+);
 
 #[cfg(test)]
 mod tests {

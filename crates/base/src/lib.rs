@@ -11,8 +11,8 @@ mod usage;
 
 pub use digest::{Digest, DigestParseError};
 pub use id::{
-    AccountId, AttemptId, ExchangeId, IdParseError, JobId, LeaseId, MachineId, OrderId, TaskId,
-    TransferId,
+    AccountId, AttemptId, ExchangeId, IdParseError, JobId, LeaseId, MachineId, OrderId, PaymentId,
+    TaskId, TransferId,
 };
 pub use usage::Usage;
 

@@ -5,6 +5,7 @@ use base::{AccountId, AttemptId, Digest, JobId, LeaseId, MachineId, OrderId, Tra
 use serde::{Deserialize, Serialize};
 
 use crate::figures::NewTask;
+use crate::payments::PaymentCommand;
 
 /// When and as what number in the journal a command is decided. The sequence is what new ids
 /// derive from, so that the same journal always names things alike.
@@ -34,6 +35,15 @@ pub enum Command {
         account: AccountId,
         /// How much; positive.
         amount_nanocredits: i64,
+    },
+    /// Money asked to come in or go out, and what becomes of it.
+    Payment(PaymentCommand),
+    /// The operator's charges, for leases that open from now on.
+    SetFees {
+        /// Whose order rested pays this.
+        maker_basis_points: u32,
+        /// Whose order met it pays this.
+        taker_basis_points: u32,
     },
     /// A machine joins an account. Idempotent for the same owner.
     EnrolMachine {

@@ -5,6 +5,7 @@ mod accounts;
 mod jobs;
 mod leases;
 mod orders;
+mod payments;
 mod receipts;
 mod sellers;
 mod submission;
@@ -55,6 +56,10 @@ impl Desk<'_> {
             Command::OpenAccount { account, name } => self.open_account(*account, name),
             Command::Deposit { transfer, account, amount_nanocredits } => {
                 self.deposit(*transfer, *account, *amount_nanocredits)
+            }
+            Command::Payment(command) => self.payment(command),
+            Command::SetFees { maker_basis_points, taker_basis_points } => {
+                self.set_fees(*maker_basis_points, *taker_basis_points)
             }
             Command::EnrolMachine { machine, owner, public_key, name } => {
                 self.enrol_machine(*machine, *owner, *public_key, name)

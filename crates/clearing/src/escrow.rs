@@ -11,6 +11,7 @@
 
 use base::{AttemptId, JobId, TASK_FUEL_MAX, TaskId, Usage};
 
+use crate::fees::{FeeSchedule, with_fee_nanocredits};
 use crate::figures::TaskFigures;
 use crate::records::{Attempt, Lease};
 use crate::rules::Rules;
@@ -24,6 +25,8 @@ pub(crate) struct WorstCase<'a> {
     /// The task's usage where the attempt begins.
     from: Usage,
     price_nanocredits_per_tfuel: i64,
+    /// The buyer's fee.
+    basis_points: u32,
 }
 
 impl<'a> WorstCase<'a> {
@@ -32,21 +35,24 @@ impl<'a> WorstCase<'a> {
         figures: &'a TaskFigures,
         from: Usage,
         price_nanocredits_per_tfuel: i64,
+        basis_points: u32,
     ) -> Self {
-        WorstCase { rules, figures, from, price_nanocredits_per_tfuel }
+        WorstCase { rules, figures, from, price_nanocredits_per_tfuel, basis_points }
     }
 
     /// What an attempt that has `fuel` to go can cost. One more nanocredit, because the lease's
-    /// floor may release what an earlier attempt's fraction left.
+    /// floor may release what an earlier attempt's fraction left, and so may the fee's.
     pub(crate) fn cost(&self, fuel: u64) -> i64 {
         let allowance = self.from.fuel.saturating_add(fuel);
         let most = self.figures.fuel_most(allowance, self.rules.overshoot_fuel);
-        Tariff::current()
+        let payment = Tariff::current()
             .payment_nanocredits(
                 self.price_nanocredits_per_tfuel,
                 self.figures.usage_most(self.from, most),
             )
-            .saturating_add(1)
+            .saturating_add(1);
+        with_fee_nanocredits(payment, self.basis_points)
+            .saturating_add(i64::from(self.basis_points > 0))
     }
 
     /// What the least that is worth starting can cost.
@@ -85,7 +91,8 @@ impl State {
         let fuel = figures.fuel_most(attempt.fuel_allowance, self.rules.overshoot_fuel);
         let most = figures.usage_most(attempt.usage, fuel);
         let usage = lease.usage.plus(most).unwrap_or(MOST);
-        self.due_for_nanocredits(lease, usage).saturating_sub(lease.paid_nanocredits)
+        let due = lease.fees.gross_nanocredits(self.due_for_nanocredits(lease, usage));
+        due.saturating_sub(lease.fees.gross_nanocredits(lease.paid_nanocredits))
     }
 
     /// What escrow holds beyond the reserves of a job's live attempts, `except` left out.
@@ -98,6 +105,11 @@ impl State {
             .sum();
         let unreserved = i128::from(self.escrow_nanocredits(job)) - reserved;
         i64::try_from(unreserved.max(0)).unwrap_or(i64::MAX)
+    }
+
+    /// The charges under which leases open now.
+    pub fn fees(&self) -> FeeSchedule {
+        self.fees.last_key_value().map(|(_, schedule)| *schedule).unwrap_or_default()
     }
 
     /// What is due for a lease in all: one floor over everything credited to it.
@@ -128,10 +140,11 @@ impl State {
         let mut left = self.unreserved_nanocredits(job, None);
         let job = &self.jobs[&job];
         let price = job.max_price_nanocredits_per_tfuel;
+        let fees = self.fees().most_basis_points();
         let next = job.pending.iter().take(wanted as usize);
         let covered = next
             .take_while(|index| {
-                let least = self.worst_case(job.tasks[**index as usize], price).least();
+                let least = self.worst_case(job.tasks[**index as usize], price, fees).least();
                 left = left.saturating_sub(least);
                 left >= 0
             })
@@ -139,9 +152,14 @@ impl State {
         covered as u32
     }
 
-    fn worst_case(&self, task: TaskId, price_nanocredits_per_tfuel: i64) -> WorstCase<'_> {
-        let task = &self.tasks[&task];
-        WorstCase::new(&self.rules, &task.figures, task.usage, price_nanocredits_per_tfuel)
+    fn worst_case(
+        &self,
+        task: TaskId,
+        price_nanocredits_per_tfuel: i64,
+        basis_points: u32,
+    ) -> WorstCase<'_> {
+        let (task, price) = (&self.tasks[&task], price_nanocredits_per_tfuel);
+        WorstCase::new(&self.rules, &task.figures, task.usage, price, basis_points)
     }
 
     /// Fuel that a task's next attempt under a lease may burn: an equal share of what is
@@ -149,7 +167,8 @@ impl State {
     pub(crate) fn next_allowance(&self, lease: &Lease, task: TaskId) -> Option<u64> {
         let unreserved = self.unreserved_nanocredits(lease.job, None);
         let share = unreserved / i64::from(self.slots_wanted(lease.job).max(1));
-        let worst = self.worst_case(task, lease.price_nanocredits_per_tfuel);
+        let (price, fees) = (lease.price_nanocredits_per_tfuel, lease.fees.buyer_basis_points);
+        let worst = self.worst_case(task, price, fees);
         worst.covered_fuel(share).or_else(|| worst.covered_fuel(unreserved))
     }
 }
@@ -181,7 +200,7 @@ mod tests {
         let from = Usage { fuel: 77_777_777, traffic_bytes: 1 << 20, ..Usage::ZERO };
         for price in [100, 300_000, 4_000_000, 1_000_000_000] {
             for figures in [DEFAULTS, tiny_segments, short] {
-                let worst = WorstCase::new(&rules, &figures, from, price);
+                let worst = WorstCase::new(&rules, &figures, from, price, 0);
                 let least = worst.least();
                 assert_eq!(worst.covered_fuel(least / 2), None);
                 assert_eq!(worst.covered_fuel(least - 1), None);
@@ -197,7 +216,7 @@ mod tests {
     #[test]
     fn a_tenth_of_a_credit_covers_a_long_task_in_one_attempt() {
         let rules = Rules::default();
-        let worst = WorstCase::new(&rules, &DEFAULTS, Usage::ZERO, 300_000);
+        let worst = WorstCase::new(&rules, &DEFAULTS, Usage::ZERO, 300_000, 0);
         assert!(worst.covered_fuel(100_000_000 / 4).unwrap() > 50 * base::FUEL_PER_TFUEL);
         assert!(worst.least() < 100_000, "{}", worst.least());
     }

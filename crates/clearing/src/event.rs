@@ -2,14 +2,17 @@
 //! stays what it was when rules change.
 
 use base::{
-    AccountId, AttemptId, Digest, JobId, LeaseId, MachineId, OrderId, TaskId, TransferId, Usage,
+    AccountId, AttemptId, Digest, JobId, LeaseId, MachineId, OrderId, PaymentId, TaskId,
+    TransferId, Usage,
 };
 use ledger::AccountKey;
 use market::Restriction;
 use serde::{Deserialize, Serialize};
 
 use crate::command::AttemptEnd;
+use crate::fees::{FeeSchedule, LeaseFees};
 use crate::figures::NewTask;
+use crate::payments::PaymentEvent;
 
 /// Why money moved.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -26,6 +29,21 @@ pub enum TransferReason {
     },
     /// What a job did not need goes back.
     Release,
+    /// The buyer's fee on what was paid under a lease.
+    BuyerFee {
+        /// Under which lease.
+        lease: LeaseId,
+    },
+    /// The seller's fee on what it was paid under a lease.
+    SellerFee {
+        /// Under which lease.
+        lease: LeaseId,
+    },
+    /// In or out, at an account's request.
+    Payment {
+        /// Which.
+        payment: PaymentId,
+    },
 }
 
 /// Why a lease is over.
@@ -78,6 +96,10 @@ pub enum Event {
         amount_nanocredits: i64,
         reason: TransferReason,
     },
+    /// A payment was requested or went on.
+    Payment(PaymentEvent),
+    /// The operator's charges from now on.
+    FeesSet { schedule: FeeSchedule, at_ms: i64 },
     /// A machine joined.
     MachineEnrolled { machine: MachineId, owner: AccountId, public_key: [u8; 32], name: String },
     /// A machine left for good.
@@ -140,6 +162,9 @@ pub enum Event {
         ask: OrderId,
         price_nanocredits_per_tfuel: i64,
         tariff_version: u32,
+        /// Absent in journals from before there were fees.
+        #[serde(default)]
+        fees: LeaseFees,
         at_ms: i64,
     },
     /// A lease is over.

@@ -1,6 +1,8 @@
 //! Folding events into the state. Nothing is decided here: every number comes from the event,
 //! so that replaying an old journal under newer rules gives what happened then.
 
+mod payments;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use base::{AttemptId, JobId, LeaseId, MachineId, TaskId, Usage};
@@ -31,6 +33,7 @@ impl State {
                     name: name.clone(),
                     jobs: Vec::new(),
                     machines: Vec::new(),
+                    open_payments: BTreeSet::new(),
                 };
                 assert!(self.accounts.insert(*account, opened).is_none(), "{FITS}");
             }
@@ -42,6 +45,11 @@ impl State {
                     amount_nanocredits: *amount_nanocredits,
                 };
                 self.fold_transfer(transfer, *reason);
+            }
+            Event::Payment(event) => self.fold_payment(event),
+            Event::FeesSet { schedule, .. } => {
+                let former = self.fees.insert(schedule.version, *schedule);
+                assert!(former.is_none(), "{FITS}");
             }
             Event::MachineEnrolled { .. }
             | Event::MachineRetired { .. }
@@ -90,7 +98,11 @@ impl State {
             match reason {
                 TransferReason::Settlement { .. } => job.paid_nanocredits += amount,
                 TransferReason::Release => job.released_nanocredits += amount,
-                TransferReason::Deposit | TransferReason::Hold => {}
+                TransferReason::BuyerFee { .. } => job.fees_nanocredits += amount,
+                TransferReason::Deposit
+                | TransferReason::Hold
+                | TransferReason::SellerFee { .. }
+                | TransferReason::Payment { .. } => {}
             }
         }
         if let AccountKey::Escrow(job) = transfer.to {
@@ -103,6 +115,11 @@ impl State {
             // The same money may be earned again and again, so this sum has no bound.
             let machine = self.machine_mut(machine);
             machine.earned_nanocredits = machine.earned_nanocredits.saturating_add(amount);
+        }
+        if let TransferReason::SellerFee { lease } = reason {
+            let machine = self.leases[&lease].machine;
+            let machine = self.machine_mut(machine);
+            machine.earned_nanocredits = machine.earned_nanocredits.saturating_sub(amount);
         }
     }
 
@@ -222,6 +239,7 @@ impl State {
                     budget_nanocredits: *budget_nanocredits,
                     submitted_budget_nanocredits: *budget_nanocredits,
                     paid_nanocredits: 0,
+                    fees_nanocredits: 0,
                     released_nanocredits: 0,
                     ask: *ask,
                     phase: JobPhase::Active,
@@ -289,6 +307,7 @@ impl State {
                 ask,
                 price_nanocredits_per_tfuel,
                 tariff_version,
+                fees,
                 at_ms,
             } => {
                 let opened = Lease {
@@ -298,6 +317,7 @@ impl State {
                     ask: *ask,
                     price_nanocredits_per_tfuel: *price_nanocredits_per_tfuel,
                     tariff_version: *tariff_version,
+                    fees: *fees,
                     phase: LeasePhase::Open,
                     opened_at_ms: *at_ms,
                     attempts: Vec::new(),

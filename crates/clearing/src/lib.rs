@@ -11,7 +11,7 @@
 //!
 //! Where things are: `command` and `event` are the interface; `records` and `state` hold what
 //! is known; `evolve` folds; `decide` and the modules below it hold the rules; `escrow` and
-//! `tariff` hold the arithmetic of money.
+//! `tariff` and `fees` hold the arithmetic of money; `payments` is how it comes in and goes out.
 
 pub mod command;
 pub mod event;
@@ -19,7 +19,9 @@ pub mod event;
 mod decide;
 mod escrow;
 mod evolve;
+mod fees;
 mod figures;
+pub mod payments;
 mod read;
 mod records;
 mod rejection;
@@ -30,6 +32,7 @@ mod tariff;
 pub use command::{AttemptEnd, Command, Context};
 pub use decide::{MACHINE_FAULTS, apply, decide};
 pub use event::{AttemptOutcome, Event, LeaseEnd, TransferReason};
+pub use fees::{BASIS_POINTS, FeeSchedule, LeaseFees};
 pub use figures::{NewTask, TaskFigures};
 pub use read::{AttemptToRun, OrderInfo};
 pub use records::{
@@ -37,5 +40,5 @@ pub use records::{
 };
 pub use rejection::Rejection;
 pub use rules::Rules;
-pub use state::State;
+pub use state::{STATE_VERSION, State};
 pub use tariff::{TARIFF_VERSION, Tariff};

@@ -1,9 +1,13 @@
 //! What the exchange reads. Nothing here changes anything.
 
-use base::{AccountId, AttemptId, Digest, JobId, LeaseId, MachineId, OrderId, TaskId, Usage};
+use base::{
+    AccountId, AttemptId, Digest, JobId, LeaseId, MachineId, OrderId, PaymentId, TaskId, Usage,
+};
 use ledger::{AccountKey, Ledger};
 use market::{Market, Order};
 
+use crate::fees::FeeSchedule;
+use crate::payments::Payment;
 use crate::records::{Account, Attempt, Job, JobPhase, Lease, Machine, OrderLink, Task};
 use crate::rules::Rules;
 use crate::state::{State, group};
@@ -81,6 +85,11 @@ impl State {
         self.ledger.balance(AccountKey::Available(account))
     }
 
+    /// What an account asked to be paid out, and isn't yet.
+    pub fn outgoing_nanocredits(&self, account: AccountId) -> i64 {
+        self.ledger.balance(AccountKey::Outgoing(account))
+    }
+
     /// What an account has set aside for jobs that are not over.
     pub fn account_escrow_nanocredits(&self, account: AccountId) -> i64 {
         self.account_jobs(account).map(|job| self.escrow_nanocredits(job.job)).sum()
@@ -89,6 +98,21 @@ impl State {
     /// What is left of a job's money.
     pub fn escrow_nanocredits(&self, job: JobId) -> i64 {
         self.ledger.balance(AccountKey::Escrow(job))
+    }
+
+    /// Every version of the charges that was ever set, by version.
+    pub fn fee_schedules(&self) -> impl Iterator<Item = FeeSchedule> + '_ {
+        self.fees.values().copied()
+    }
+
+    /// A payment.
+    pub fn payment(&self, payment: PaymentId) -> Option<&Payment> {
+        self.payments.get(&payment)
+    }
+
+    /// Every payment, by id.
+    pub fn payments(&self) -> impl Iterator<Item = &Payment> {
+        self.payments.values()
     }
 
     /// A machine.

@@ -2,11 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use base::{AccountId, AttemptId, Digest, JobId, LeaseId, MachineId, OrderId, TaskId, Usage};
+use base::{
+    AccountId, AttemptId, Digest, JobId, LeaseId, MachineId, OrderId, PaymentId, TaskId, Usage,
+};
 use market::Restriction;
 use serde::{Deserialize, Serialize};
 
 use crate::event::{AttemptOutcome, LeaseEnd};
+use crate::fees::LeaseFees;
 use crate::figures::TaskFigures;
 
 /// An account.
@@ -20,6 +23,8 @@ pub struct Account {
     pub jobs: Vec<JobId>,
     /// Its machines, oldest first; retired ones included.
     pub machines: Vec<MachineId>,
+    /// Its payments that are not over.
+    pub open_payments: BTreeSet<PaymentId>,
 }
 
 /// A machine.
@@ -45,7 +50,7 @@ pub struct Machine {
     pub open_leases: Vec<LeaseId>,
     /// All leases, oldest first.
     pub leases: Vec<LeaseId>,
-    /// Earned in all.
+    /// Earned in all, after fees.
     pub earned_nanocredits: i64,
 }
 
@@ -85,6 +90,8 @@ pub struct Job {
     pub submitted_budget_nanocredits: i64,
     /// Paid to sellers.
     pub paid_nanocredits: i64,
+    /// Paid to the exchange on top of that.
+    pub fees_nanocredits: i64,
     /// Given back to the buyer.
     pub released_nanocredits: i64,
     /// Takes only this ask (see [`market::Order::only_ask`]).
@@ -248,6 +255,8 @@ pub struct Lease {
     pub price_nanocredits_per_tfuel: i64,
     /// Version of the tariff, for as long as the lease lives.
     pub tariff_version: u32,
+    /// What both sides pay the exchange, for as long as the lease lives.
+    pub fees: LeaseFees,
     /// Where it is in its life.
     pub phase: LeasePhase,
     /// When it opened.

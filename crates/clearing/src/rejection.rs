@@ -5,6 +5,8 @@ use ledger::TransferRejection;
 use market::InstrumentRejection;
 use serde::Serialize;
 
+use crate::payments::PaymentRejection;
+
 /// Why a command changed nothing. What belongs to somebody else is `NotFound`, like what does
 /// not exist, so that ids can't be probed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, thiserror::Error)]
@@ -49,6 +51,17 @@ pub enum Rejection {
     TopUpConflict {
         /// What was given.
         transfer: TransferId,
+    },
+    /// A payment can't be made or moved.
+    #[error(transparent)]
+    Payment(#[from] PaymentRejection),
+    /// A fee beyond what an operator may charge.
+    #[error("{basis_points} basis points are out of range: charge at most {max}")]
+    FeeOutOfRange {
+        /// What was given.
+        basis_points: u32,
+        /// The most.
+        max: u32,
     },
     /// The order doesn't fit its instrument.
     #[error(transparent)]
@@ -288,6 +301,8 @@ impl Rejection {
             Rejection::AmountOutOfRange { .. } => "amount_out_of_range",
             Rejection::Transfer(rejection) => rejection.code(),
             Rejection::TopUpConflict { .. } => "transfer_conflict",
+            Rejection::Payment(rejection) => rejection.code(),
+            Rejection::FeeOutOfRange { .. } => "fee_out_of_range",
             Rejection::Instrument(rejection) => rejection.code(),
             Rejection::MachineOwned { .. } => "machine_owned",
             Rejection::MachineKeyConflict { .. } => "machine_key_conflict",

@@ -14,6 +14,10 @@ pub struct Rules {
     pub machine_slots_max: u32,
     /// Most money in one deposit, budget or top-up.
     pub amount_max_nanocredits: i64,
+    /// The most that a fee may be.
+    pub fee_basis_points_max: u32,
+    /// Most payments of an account that are not over.
+    pub open_payments_max: usize,
     /// Longest name, reason or client's id, in bytes.
     pub text_max_bytes: usize,
     /// The fastest that a slot may claim to compute.
@@ -61,6 +65,8 @@ impl Default for Rules {
             machine_slots_max: 1_000,
             // A million credits: far beyond use, far below overflow.
             amount_max_nanocredits: 1_000_000 * base::NANOCREDITS_PER_CREDIT,
+            fee_basis_points_max: 2_000,
+            open_payments_max: 100,
             text_max_bytes: 256,
             // Eight times a current core at 20 Gfuel/s.
             max_fuel_per_ms: 8 * 20_000_000,

@@ -2,13 +2,20 @@
 
 use std::collections::BTreeMap;
 
-use base::{AccountId, AttemptId, Digest, JobId, LeaseId, MachineId, OrderId, TaskId};
+use base::{AccountId, AttemptId, Digest, JobId, LeaseId, MachineId, OrderId, PaymentId, TaskId};
 use ledger::Ledger;
 use market::{GroupId, Market};
 use serde::{Deserialize, Serialize};
 
+use crate::fees::FeeSchedule;
+use crate::payments::Payment;
 use crate::records::{Account, Attempt, Job, Lease, Machine, OrderLink, Task};
 use crate::rules::Rules;
+
+/// Version of the state's encoding. Rises with every change of it, so that a snapshot of another
+/// one is folded from the journal instead of being misread. The journals that are kept as
+/// fixtures notice when it should have risen.
+pub const STATE_VERSION: u32 = 1;
 
 /// The whole state: a fold of [`State::evolve`] over all events, from [`State::new`].
 ///
@@ -27,6 +34,9 @@ pub struct State {
     pub(crate) leases: BTreeMap<LeaseId, Lease>,
     pub(crate) order_links: BTreeMap<OrderId, OrderLink>,
     pub(crate) client_orders: BTreeMap<(MachineId, String), OrderId>,
+    pub(crate) payments: BTreeMap<PaymentId, Payment>,
+    /// Every version that was ever set, by version.
+    pub(crate) fees: BTreeMap<u32, FeeSchedule>,
 }
 
 impl Default for State {
@@ -50,14 +60,28 @@ impl State {
             leases: BTreeMap::new(),
             order_links: BTreeMap::new(),
             client_orders: BTreeMap::new(),
+            payments: BTreeMap::new(),
+            fees: BTreeMap::new(),
         }
+    }
+
+    /// The canonical (postcard) encoding of the whole state.
+    pub fn encode(&self) -> Vec<u8> {
+        postcard::to_stdvec(self).expect("a state in memory can always be encoded")
+    }
+
+    /// The state of an encoding of this very [`STATE_VERSION`], if it is one.
+    pub fn decode(encoded: &[u8]) -> Option<State> {
+        postcard::take_from_bytes(encoded)
+            .ok()
+            .filter(|(_, rest)| rest.is_empty())
+            .map(|(state, _)| state)
     }
 
     /// BLAKE3 of the canonical (postcard) encoding of the whole state. Two replicas that agree
     /// on it agree on everything. Reads the whole state.
     pub fn digest(&self) -> Digest {
-        let bytes = postcard::to_stdvec(self).expect("a state in memory can always be encoded");
-        Digest::of(&bytes)
+        Digest::of(&self.encode())
     }
 }
 

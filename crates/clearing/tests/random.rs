@@ -6,7 +6,9 @@ mod world;
 use std::collections::BTreeMap;
 
 use base::{JobId, OrderId, TransferId, Usage};
+use clearing::payments::{PaymentCommand, PaymentDirection, PaymentPhase, payment_id};
 use clearing::{AttemptEnd, Command, Event};
+use ledger::AccountKey;
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;
@@ -24,6 +26,8 @@ enum Step {
     CancelOrder { order: u8 },
     TopUp { job: u8, transfer: u8, amount: i64 },
     Retire { n: u8 },
+    Pay { id: u8, amount: i64, verb: u8 },
+    Fees { maker: u32, taker: u32 },
     Tick { ms: i64 },
 }
 
@@ -52,6 +56,9 @@ fn step() -> impl Strategy<Value = Step> {
         1 => any::<u8>().prop_map(|order| Step::CancelOrder { order }),
         2 => (0..6u8, 0..4u8, 0..300_000i64)
             .prop_map(|(job, transfer, amount)| Step::TopUp { job, transfer, amount }),
+        2 => (0..4u8, 0..3_000_000_000i64, 0..8u8)
+            .prop_map(|(id, amount, verb)| Step::Pay { id, amount, verb }),
+        1 => (0..300u32, 0..300u32).prop_map(|(maker, taker)| Step::Fees { maker, taker }),
         1 => (0..30u8).prop_map(|n| Step::Retire { n }),
         2 => prop_oneof![9 => 0..10_000i64, 1 => 600_000..30_000_000i64]
             .prop_map(|ms| Step::Tick { ms }),
@@ -159,6 +166,10 @@ fn run(steps: Vec<Step>) -> BTreeMap<String, u32> {
             Step::Retire { n } => {
                 Command::RetireMachine { account: seller(n.into()), machine: machine(n.into()) }
             }
+            Step::Pay { id, amount, verb } => Command::Payment(pay(id, amount, verb)),
+            Step::Fees { maker, taker } => {
+                Command::SetFees { maker_basis_points: maker, taker_basis_points: taker }
+            }
             Step::Tick { ms } => {
                 world.now_ms += ms;
                 Command::Tick
@@ -180,12 +191,40 @@ fn run(steps: Vec<Step>) -> BTreeMap<String, u32> {
         let _ = world.run(Command::CancelJob { account: BUYER, job: JobId(job) });
     }
     let held: i64 = (0..3).map(|n| world.state.available_nanocredits(seller(n))).sum();
-    assert_eq!(world.state.available_nanocredits(BUYER) + held, world::DEPOSIT);
+    // What came in and didn't leave is somebody's.
+    let inside = -world.state.ledger().balance(AccountKey::Outside);
+    let fees = world.state.ledger().balance(AccountKey::Fees);
+    let outgoing = world.state.ledger().balance(AccountKey::Outgoing(BUYER));
+    assert_eq!(world.state.available_nanocredits(BUYER) + held + fees + outgoing, inside);
     seen
 }
 
+fn pay(id: u8, amount_nanocredits: i64, verb: u8) -> PaymentCommand {
+    let client_payment_id = id.to_string();
+    let payment = payment_id(BUYER, &client_payment_id);
+    let text = || "why not".to_owned();
+    let to = match verb {
+        0 | 1 => {
+            let direction =
+                [PaymentDirection::Withdrawal, PaymentDirection::Deposit][usize::from(verb)];
+            return PaymentCommand::Request {
+                account: BUYER,
+                client_payment_id,
+                direction,
+                amount_nanocredits,
+            };
+        }
+        2 => return PaymentCommand::Cancel { account: BUYER, payment },
+        3 | 4 => PaymentPhase::Approved,
+        5 => PaymentPhase::Refused { reason: text() },
+        6 => PaymentPhase::Failed { reason: text() },
+        _ => PaymentPhase::Settled { reference: text() },
+    };
+    PaymentCommand::Move { payment, to }
+}
+
 fn first_word(what: &impl std::fmt::Debug) -> String {
-    format!("{what:?}").split([' ', '{']).next().unwrap_or_default().to_owned()
+    format!("{what:?}").split([' ', '{', '(']).next().unwrap_or_default().to_owned()
 }
 
 proptest! {
@@ -219,6 +258,9 @@ fn random_commands_reach_every_kind_of_event() {
         "SellerRestricted",
         "RefusalNoted",
         "MachineRetired",
+        "Payment",
+        "FeesSet",
+        "payment_phase",
         "LeaseClosed WorkDone",
         "LeaseClosed EscrowSpent",
         "LeaseClosed Seller",

@@ -4,7 +4,7 @@ use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use base::{Digest, ExchangeId};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{Notify, Semaphore, watch};
 
 use crate::blobs::{BlobError, BlobStore};
 use crate::config::Config;
@@ -38,6 +38,8 @@ pub(crate) struct App {
     pub connections: AtomicU64,
     /// Turns true when the exchange shuts down: long polls end.
     pub closing: watch::Receiver<bool>,
+    /// A payment may have been approved.
+    pub payment_approved: Arc<Notify>,
 }
 
 impl App {

@@ -2,7 +2,9 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
+use std::sync::Arc;
 
+use crate::payments::{ManualPayments, PaymentProvider};
 use crate::rate::Rate;
 
 /// How an exchange runs. [`Config::new`] gives the defaults that users meet.
@@ -50,6 +52,12 @@ pub struct Config {
     pub address_rate: Rate,
     /// Proxies whose `x-forwarded-for` is believed.
     pub trusted_proxies: Vec<IpAddr>,
+    /// A state snapshot is written every so many journal entries.
+    pub snapshot_entries: u64,
+    /// Who moves real money.
+    pub payments: Arc<dyn PaymentProvider>,
+    /// How often it is asked about payments that it has not settled yet.
+    pub payment_poll_ms: u64,
 }
 
 impl Config {
@@ -76,6 +84,9 @@ impl Config {
             account_rate: Rate { per_second: 1_000, burst: 5_000 },
             address_rate: Rate { per_second: 50, burst: 1_000 },
             trusted_proxies: Vec::new(),
+            snapshot_entries: 10_000,
+            payments: Arc::new(ManualPayments),
+            payment_poll_ms: 30_000,
         }
     }
 }

@@ -3,15 +3,17 @@
 
 use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use base::{AttemptId, Digest, JobId, LeaseId, MachineId, OrderId, TaskId};
+use base::{AttemptId, Digest, ExchangeId, JobId, LeaseId, MachineId, OrderId, TaskId};
 use clearing::{Command, Context, Event, OrderLink, Rejection, State};
 use wire::AttemptProgress;
 
 use crate::config::{Config, limits};
 use crate::index::Index;
 use crate::presence::Presence;
+use crate::snapshot::{self, Restored};
 use crate::store::{Entry, StoreError, StoreReader};
 
 /// Low bits of a job's public version, which count heartbeats between two events.
@@ -20,8 +22,17 @@ const PROGRESS_BITS: u32 = 20;
 /// Of the sequencer's time, at most one part in so many goes into digests for strangers.
 const DIGEST_SHARE: u32 = 50;
 
+/// Directory of the state snapshots, in the data directory.
+const SNAPSHOTS: &str = "snapshots";
+
 /// See the module.
 pub(crate) struct Core {
+    /// Whose it is.
+    pub exchange: ExchangeId,
+    /// Where its snapshots are.
+    pub snapshots: PathBuf,
+    /// Sequence of the last snapshot that was restored or begun.
+    pub snapshot_sequence: u64,
     /// Clearing's state.
     pub state: State,
     /// What is looked up per account.
@@ -47,8 +58,11 @@ pub(crate) struct Core {
 
 impl Core {
     /// Nothing has happened yet.
-    pub fn new(config: &Config) -> Self {
+    pub fn new(config: &Config, exchange: ExchangeId) -> Self {
         Core {
+            exchange,
+            snapshots: config.data.join(SNAPSHOTS),
+            snapshot_sequence: 0,
             state: State::default(),
             index: Index::default(),
             sequence: 0,
@@ -66,10 +80,18 @@ impl Core {
         }
     }
 
-    /// Replaces the state by a fold of the journal's events.
+    /// Replaces the state by a fold of the journal's events, from the newest snapshot that fits.
     pub fn rebuild(&mut self, reader: &mut dyn StoreReader) -> Result<(), StoreError> {
-        let (state, sequence, last_ms) = fold(reader, u64::MAX)?;
-        (self.state, self.sequence, self.last_ms) = (state, sequence, last_ms);
+        let from = snapshot::restore(&self.snapshots, self.exchange, reader)?;
+        let from = from.unwrap_or_else(Restored::nothing);
+        self.snapshot_sequence = from.sequence;
+        let folded = fold_from(from, reader, u64::MAX)?;
+        tracing::info!(
+            sequence = folded.sequence,
+            snapshot = self.snapshot_sequence,
+            "state folded from the journal"
+        );
+        (self.state, self.sequence, self.last_ms) = (folded.state, folded.sequence, folded.now_ms);
         self.index = Index::of(&self.state);
         (self.digest, self.digest_due) = (None, None);
         Ok(())
@@ -218,18 +240,23 @@ impl Core {
     }
 }
 
-/// The state up to and with journal entry `through`, that entry's sequence and its time.
-pub(crate) fn fold(
+/// The state up to and with journal entry `through`, from the very first entry: whatever a
+/// snapshot says.
+pub(crate) fn fold(reader: &mut dyn StoreReader, through: u64) -> Result<State, StoreError> {
+    Ok(fold_from(Restored::nothing(), reader, through)?.state)
+}
+
+fn fold_from(
+    from: Restored,
     reader: &mut dyn StoreReader,
     through: u64,
-) -> Result<(State, u64, i64), StoreError> {
-    let mut state = State::default();
-    let (mut sequence, mut last_ms) = (0, 0);
-    reader.entries(through, &mut |entry| {
+) -> Result<Restored, StoreError> {
+    let mut folded = from;
+    reader.entries(folded.sequence, through, &mut |entry| {
         for event in &entry.events {
-            state.evolve(event);
+            folded.state.evolve(event);
         }
-        (sequence, last_ms) = (entry.sequence, entry.now_ms);
+        (folded.sequence, folded.now_ms) = (entry.sequence, entry.now_ms);
     })?;
-    Ok((state, sequence, last_ms))
+    Ok(folded)
 }

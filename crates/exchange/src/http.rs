@@ -13,6 +13,7 @@ mod jobs;
 mod machines;
 mod market;
 mod page;
+mod payments;
 mod reference;
 
 use std::sync::Arc;
@@ -66,6 +67,11 @@ fn described_routes() -> (Router<Arc<App>>, OpenApi) {
         .routes(routes!(accounts::deposit))
         .routes(routes!(accounts::wallet))
         .routes(routes!(accounts::transfers))
+        .routes(routes!(payments::list, payments::request))
+        .routes(routes!(payments::show))
+        .routes(routes!(payments::cancel))
+        .routes(routes!(payments::decide))
+        .routes(routes!(payments::fees, payments::set_fees))
         .routes(routes!(accounts::audit))
         .routes(routes!(machines::join_code))
         .routes(routes!(machines::list, machines::enrol))

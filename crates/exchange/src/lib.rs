@@ -27,12 +27,14 @@ mod error;
 mod http;
 mod index;
 mod outbox;
+mod payments;
 mod presence;
 mod rate;
 mod receipts;
 mod secrets;
 mod sequencer;
 mod serve;
+mod snapshot;
 mod spec;
 mod store;
 mod text;
@@ -48,11 +50,14 @@ use std::time::Duration;
 
 use base::ExchangeId;
 use tokio::net::TcpListener;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{Notify, Semaphore, watch};
 
 pub use blobs::{BlobError, BlobReader, BlobStore, BlobWriter, DiskBlobs};
 pub use config::Config;
 pub use error::ExchangeError;
+pub use payments::{
+    ManualPayments, PaymentOrder, PaymentProgress, PaymentProvider, PaymentProviderError,
+};
 pub use rate::Rate;
 pub use store::{
     CredentialChange, Entry, JoinCodeState, NewReader, Principal, SqliteStore, Store, StoreError,
@@ -117,9 +122,17 @@ pub async fn run(
         new_reader,
         readers: Mutex::new(Vec::new()),
         connections: AtomicU64::new(1),
-        closing,
+        closing: closing.clone(),
+        payment_approved: Arc::new(Notify::new()),
         config,
     });
+    let payments = tokio::spawn(payments::drive(
+        Arc::clone(&app.config.payments),
+        sequencer.clone(),
+        Arc::clone(&app.payment_approved),
+        closing,
+        Duration::from_millis(app.config.payment_poll_ms),
+    ));
     tracing::info!(%address, %exchange, data = %data.display(), "exchange is ready");
     on_ready(address);
 
@@ -136,6 +149,8 @@ pub async fn run(
     if !server.is_finished() && tokio::time::timeout(SHUTDOWN_GRACE, &mut server).await.is_err() {
         server.abort();
     }
+    // In the middle of a word with its provider it need not be waited for: that is said again.
+    payments.abort();
     // An error means that it stopped already.
     let _ = sequencer.send(sequencer::Request::Stop).await;
     let joined = tokio::task::spawn_blocking(move || thread.join()).await;

@@ -161,8 +161,13 @@ pub type NewReader = Box<dyn Fn() -> Result<Box<dyn StoreReader>, StoreError> + 
 
 /// The reading side.
 pub trait StoreReader: Send {
-    /// Hands over every journal entry up to and with `through`, in order.
-    fn entries(&mut self, through: u64, each: &mut dyn FnMut(Entry)) -> Result<(), StoreError>;
+    /// Hands over every journal entry behind `after`, up to and with `through`, in order.
+    fn entries(
+        &mut self,
+        after: u64,
+        through: u64,
+        each: &mut dyn FnMut(Entry),
+    ) -> Result<(), StoreError>;
     /// Whose token has this digest.
     fn principal(&mut self, token: &Digest) -> Result<Option<Principal>, StoreError>;
     /// An account's transfers before a place, newest first.

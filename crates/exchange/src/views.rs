@@ -1,6 +1,7 @@
 //! The state as REST shows it: core types to wire types, explicitly.
 
 use base::{AccountId, MachineId, OrderId};
+use clearing::payments::{Payment, PaymentDirection, PaymentPhase};
 use clearing::{
     Attempt, AttemptEnd, AttemptOutcome, Job, JobPhase, Lease, LeaseEnd, LeasePhase, Machine,
     OrderInfo, OrderLink, Tariff, Task, TaskPhase,
@@ -8,12 +9,14 @@ use clearing::{
 use market::{Level, OrderStatus, Side};
 use wire::{
     AttemptView, BookView, InstrumentView, Invoice, InvoiceLine, JobState, JobView, LeaseView,
-    MachineView, OrderView, PriceLevel, TariffView, TaskState, TaskView, Wallet,
+    MachineView, OrderView, PaymentStatus, PaymentView, PriceLevel, TariffView, TaskState,
+    TaskView, Wallet,
 };
 
 use crate::config::limits;
 use crate::core::Core;
 use crate::outbox;
+use crate::payments::{self, PaymentProvider};
 
 /// Open asks that a book lists one by one.
 const BOOK_ORDERS: usize = 100;
@@ -25,6 +28,7 @@ pub(crate) fn wallet(core: &Core, account: AccountId) -> Option<Wallet> {
         name: found.name.clone(),
         available_nanocredits: core.state.available_nanocredits(account),
         escrow_nanocredits: core.state.account_escrow_nanocredits(account),
+        outgoing_nanocredits: core.state.outgoing_nanocredits(account),
     })
 }
 
@@ -215,6 +219,41 @@ pub(crate) fn order(info: OrderInfo<'_>) -> OrderView {
         placed_at_ms: order.placed_at_ms,
         job,
         machine,
+    }
+}
+
+pub(crate) fn payment(provider: &dyn PaymentProvider, payment: &Payment) -> PaymentView {
+    let (status, note) = match &payment.phase {
+        PaymentPhase::Requested => (PaymentStatus::Requested, None),
+        PaymentPhase::Approved => (PaymentStatus::Approved, None),
+        PaymentPhase::Settled { reference } => (PaymentStatus::Settled, Some(reference)),
+        PaymentPhase::Refused { reason } => (PaymentStatus::Refused, Some(reason)),
+        PaymentPhase::Cancelled => (PaymentStatus::Cancelled, None),
+        PaymentPhase::Failed { reason } => (PaymentStatus::Failed, Some(reason)),
+    };
+    let open = !payment.phase.is_over();
+    let order = payments::order(payment);
+    PaymentView {
+        payment: payment.payment,
+        account: payment.account,
+        client_payment_id: payment.client_payment_id.clone(),
+        direction: match payment.direction {
+            PaymentDirection::Deposit => wire::PaymentDirection::Deposit,
+            PaymentDirection::Withdrawal => wire::PaymentDirection::Withdrawal,
+        },
+        amount_nanocredits: payment.amount_nanocredits,
+        status,
+        note: note.cloned(),
+        instructions: open.then(|| provider.instructions(&order)).flatten(),
+        requested_at_ms: payment.requested_at_ms,
+        changed_at_ms: payment.changed_at_ms,
+    }
+}
+
+pub(crate) fn payment_direction(direction: wire::PaymentDirection) -> PaymentDirection {
+    match direction {
+        wire::PaymentDirection::Deposit => PaymentDirection::Deposit,
+        wire::PaymentDirection::Withdrawal => PaymentDirection::Withdrawal,
     }
 }
 

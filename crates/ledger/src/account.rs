@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use base::{AccountId, JobId};
+use base::{AccountId, JobId, LeaseId};
 use serde::{Deserialize, Serialize};
 
 /// An account of the ledger. Accounts need no opening: one that was never used holds zero.
@@ -20,6 +20,12 @@ pub enum AccountKey {
     AuditFund,
     /// The world outside. What it lacks is what everybody here holds together.
     Outside,
+    /// Asked to be paid out, and not yet paid: its owner can't spend it meanwhile.
+    Outgoing(AccountId),
+    /// Set aside for a lease for a fixed time.
+    LeaseEscrow(LeaseId),
+    /// A seller's money at stake for a lease's guarantee.
+    Bond(LeaseId),
 }
 
 impl AccountKey {
@@ -38,6 +44,9 @@ impl fmt::Display for AccountKey {
             AccountKey::Fees => f.write_str("fees"),
             AccountKey::AuditFund => f.write_str("audit_fund"),
             AccountKey::Outside => f.write_str("outside"),
+            AccountKey::Outgoing(account) => write!(f, "outgoing:{account}"),
+            AccountKey::LeaseEscrow(lease) => write!(f, "escrow:{lease}"),
+            AccountKey::Bond(lease) => write!(f, "bond:{lease}"),
         }
     }
 }

@@ -1,12 +1,15 @@
 //! A ledger scenario as a table: each row is a transfer and ends in the expected status.
 
-use base::{AccountId, JobId, TransferId};
+use base::{AccountId, JobId, LeaseId, TransferId};
 use ledger::{AccountKey, Ledger, Posted, Transfer};
 
 fn account(name: &str) -> AccountKey {
     match name.split_once(':') {
         Some(("available", n)) => AccountKey::Available(AccountId(n.parse().unwrap())),
         Some(("withheld", n)) => AccountKey::Withheld(AccountId(n.parse().unwrap())),
+        Some(("outgoing", n)) => AccountKey::Outgoing(AccountId(n.parse().unwrap())),
+        Some(("lease", n)) => AccountKey::LeaseEscrow(LeaseId(n.parse().unwrap())),
+        Some(("bond", n)) => AccountKey::Bond(LeaseId(n.parse().unwrap())),
         Some(("escrow", n)) => AccountKey::Escrow(JobId(n.parse().unwrap())),
         _ if name == "fees" => AccountKey::Fees,
         _ if name == "audit_fund" => AccountKey::AuditFund,
@@ -62,6 +65,36 @@ fn money_comes_in_is_held_paid_and_released() {
 }
 
 #[test]
+fn a_lease_for_a_fixed_time_has_escrow_and_a_bond_of_its_own() {
+    check(
+        "1  outside      available:1  1000  ok
+         2  outside      available:2   500  ok
+         3  available:1  lease:9       600  ok
+         4  available:2  bond:9        400  ok
+         5  lease:9      bond:8          1  ok
+         6  bond:8       lease:9         2  insufficient_funds
+         7  bond:9       available:1   401  insufficient_funds
+         8  bond:9       available:1   100  ok
+         9  lease:9      available:2   599  ok
+        10  lease:9      fees            1  insufficient_funds
+        11  bond:9       available:2   300  ok",
+    );
+}
+
+#[test]
+fn what_is_to_be_paid_out_cannot_be_spent_meanwhile() {
+    check(
+        "1  outside      available:1   100  ok
+         2  available:1  outgoing:1     80  ok
+         3  available:1  escrow:7       21  insufficient_funds
+         4  outgoing:1   outside        80  ok
+         4  outgoing:1   outside        80  duplicate
+         5  outgoing:1   outside         1  insufficient_funds
+         6  available:1  outside        20  ok",
+    );
+}
+
+#[test]
 fn the_same_id_moves_money_once_and_another_content_is_refused() {
     check(
         "1  outside      available:1  1000  ok
@@ -100,6 +133,10 @@ fn accounts_read_as_people_write_them() {
     assert_eq!(
         AccountKey::Escrow(JobId(2)).to_string(),
         "escrow:job_00000000000000000000000000000002"
+    );
+    assert_eq!(
+        AccountKey::LeaseEscrow(LeaseId(3)).to_string(),
+        "escrow:lease_00000000000000000000000000000003"
     );
     assert_eq!(AccountKey::Outside.to_string(), "outside");
 }

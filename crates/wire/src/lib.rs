@@ -5,11 +5,13 @@
 //! unknown fields are ignored and new fields are optional, so that version N−1 keeps working.
 
 mod agent;
+mod money;
 mod receipt;
 mod rest;
 mod task;
 
 pub use agent::*;
+pub use money::*;
 pub use receipt::*;
 pub use rest::*;
 pub use task::*;

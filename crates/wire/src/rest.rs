@@ -86,6 +86,9 @@ pub struct Wallet {
     pub available_nanocredits: i64,
     /// Set aside for jobs that are not over.
     pub escrow_nanocredits: i64,
+    /// Asked to be paid out, and not paid yet.
+    #[serde(default)]
+    pub outgoing_nanocredits: i64,
 }
 
 /// One transfer of the ledger as the account sees it.
@@ -101,7 +104,7 @@ pub struct TransferView {
     pub to: String,
     /// How much.
     pub amount_nanocredits: i64,
-    /// Why: `deposit`, `hold`, `settlement`, `release`.
+    /// Why: `deposit`, `hold`, `settlement`, `release`, `fee`, `payment`.
     pub reason: String,
 }
 

@@ -88,17 +88,29 @@ impl Desk<'_> {
         }
     }
 
-    /// Pays what is due for a lease, at most `limit`; returns what stays due.
+    /// Pays what is due for a lease, with the fees on it taking at most `limit` from escrow;
+    /// returns what stays due.
     pub(super) fn settle(&mut self, lease: LeaseId, limit_nanocredits: i64) -> i64 {
         let settling = &self.state.leases[&lease];
-        let due = self.state.due_nanocredits(settling) - settling.paid_nanocredits;
-        let pay = due.min(limit_nanocredits);
+        let (paid, fees) = (settling.paid_nanocredits, settling.fees);
+        let due = self.state.due_nanocredits(settling) - paid;
+        let pay = fees.payable_nanocredits(paid, due, limit_nanocredits);
         if pay > 0 {
             let owner = self.state.machines[&settling.machine].owner;
-            let from = AccountKey::Escrow(settling.job);
-            let reason = TransferReason::Settlement { lease };
-            self.transfer(from, AccountKey::Available(owner), pay, reason);
+            let (escrow, seller) = (AccountKey::Escrow(settling.job), AccountKey::Available(owner));
+            let paid_now = paid + pay;
+            self.transfer(escrow, seller, pay, TransferReason::Settlement { lease });
+            let charged = fees.buyer_nanocredits(paid_now) - fees.buyer_nanocredits(paid);
+            let withheld = fees.seller_nanocredits(paid_now) - fees.seller_nanocredits(paid);
+            for (from, fee, reason) in [
+                (escrow, charged, TransferReason::BuyerFee { lease }),
+                (seller, withheld, TransferReason::SellerFee { lease }),
+            ] {
+                if fee > 0 {
+                    self.transfer(from, AccountKey::Fees, fee, reason);
+                }
+            }
         }
-        due - pay.max(0)
+        due - pay
     }
 }

@@ -11,6 +11,13 @@ use crate::rejection::Rejection;
 use crate::state::group;
 use crate::tariff::TARIFF_VERSION;
 
+/// Whose order rested when another met it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Maker {
+    Buyer,
+    Seller,
+}
+
 impl Desk<'_> {
     pub(super) fn place_ask(&mut self, command: &Command) -> Result<(), Rejection> {
         let Command::PlaceAsk {
@@ -121,9 +128,11 @@ impl Desk<'_> {
                 unreachable!("a bid belongs to a job")
             };
             if self.state.slots_covered(job) > 0 {
-                self.fill(ask, bid, job, price);
+                self.fill(ask, bid, job, price, Maker::Buyer);
             }
             self.trim_bid(job);
+            // Fees may have risen since it bid.
+            self.exhaust_if_spent(job);
         }
     }
 
@@ -142,7 +151,7 @@ impl Desk<'_> {
             }
             let Some(bid) = self.state.jobs[&job].bid else { return };
             let Some((ask, bid, price)) = self.next_match(bid) else { return };
-            self.fill(ask, bid, job, price);
+            self.fill(ask, bid, job, price, Maker::Seller);
         }
     }
 
@@ -175,7 +184,14 @@ impl Desk<'_> {
     }
 
     /// One slot changes hands: a lease opens and at once runs the job's next task.
-    fn fill(&mut self, ask: OrderId, bid: OrderId, job: JobId, price_nanocredits_per_tfuel: i64) {
+    fn fill(
+        &mut self,
+        ask: OrderId,
+        bid: OrderId,
+        job: JobId,
+        price_nanocredits_per_tfuel: i64,
+        maker: Maker,
+    ) {
         let OrderLink::Ask { machine, .. } = self.state.order_links[&ask] else {
             unreachable!("an ask belongs to a machine")
         };
@@ -189,6 +205,7 @@ impl Desk<'_> {
             ask,
             price_nanocredits_per_tfuel,
             tariff_version: TARIFF_VERSION,
+            fees: self.state.fees().of_lease(maker == Maker::Buyer),
             at_ms,
         });
         self.employ(lease);

@@ -63,9 +63,10 @@ impl Desk<'_> {
         for (index, task) in tasks.iter().enumerate() {
             self.check_figures(index, &task.figures)?;
         }
+        let fees = self.state.fees().most_basis_points();
         let needed_nanocredits = tasks
             .iter()
-            .map(|task| WorstCase::new(rules, &task.figures, Usage::ZERO, price).least())
+            .map(|task| WorstCase::new(rules, &task.figures, Usage::ZERO, price, fees).least())
             .max()
             .unwrap_or(0);
         if budget < needed_nanocredits {
@@ -150,7 +151,11 @@ impl Desk<'_> {
         Ok(())
     }
 
-    fn check_funds(&self, account: AccountId, amount_nanocredits: i64) -> Result<(), Rejection> {
+    pub(super) fn check_funds(
+        &self,
+        account: AccountId,
+        amount_nanocredits: i64,
+    ) -> Result<(), Rejection> {
         let balance_nanocredits = self.state.available_nanocredits(account);
         if balance_nanocredits < amount_nanocredits {
             return Err(Rejection::Transfer(TransferRejection::InsufficientFunds {

@@ -1,7 +1,9 @@
 //! What must hold after every command.
 
 use base::Usage;
+use clearing::payments::{Payment, PaymentDirection};
 use clearing::{JobPhase, LeasePhase, State, TaskPhase};
+use ledger::AccountKey;
 
 /// Panics with the first invariant that doesn't hold.
 pub fn check(state: &State) {
@@ -11,13 +13,45 @@ pub fn check(state: &State) {
     check_leases(state);
     check_tasks(state);
     check_machines(state);
+    check_fees(state);
+    check_payments(state);
+}
+
+/// The exchange holds exactly the fees of what was paid.
+fn check_fees(state: &State) {
+    let of_lease = |lease: &clearing::Lease| {
+        let paid = lease.paid_nanocredits;
+        lease.fees.buyer_nanocredits(paid) + lease.fees.seller_nanocredits(paid)
+    };
+    let charged: i64 = state.leases().map(of_lease).sum();
+    assert_eq!(state.ledger().balance(AccountKey::Fees), charged);
+    let jobs: i64 = state.jobs().map(|job| job.fees_nanocredits).sum();
+    let buyers = |lease: &clearing::Lease| lease.fees.buyer_nanocredits(lease.paid_nanocredits);
+    assert_eq!(jobs, state.leases().map(buyers).sum::<i64>());
+}
+
+/// What was asked to be paid out, and isn't yet, is held for that and nothing else.
+fn check_payments(state: &State) {
+    for account in state.accounts() {
+        let own = |payment: &&Payment| payment.account == account.account;
+        let open: Vec<&Payment> =
+            state.payments().filter(own).filter(|payment| !payment.phase.is_over()).collect();
+        assert!(account.open_payments.iter().eq(open.iter().map(|payment| &payment.payment)));
+        let outgoing: i64 = open
+            .iter()
+            .filter(|payment| payment.direction == PaymentDirection::Withdrawal)
+            .map(|payment| payment.amount_nanocredits)
+            .sum();
+        let held = state.ledger().balance(AccountKey::Outgoing(account.account));
+        assert_eq!(held, outgoing, "{}", account.account);
+    }
 }
 
 fn check_jobs(state: &State) {
     for job in state.jobs() {
         let escrow = state.escrow_nanocredits(job.job);
         assert_eq!(
-            job.paid_nanocredits + job.released_nanocredits + escrow,
+            job.paid_nanocredits + job.fees_nanocredits + job.released_nanocredits + escrow,
             job.budget_nanocredits,
             "{}: paid, released and remaining are not what was put in",
             job.job
@@ -94,7 +128,9 @@ fn check_machines(state: &State) {
         let earned: i64 = state
             .leases()
             .filter(|lease| lease.machine == machine.machine)
-            .map(|lease| lease.paid_nanocredits)
+            .map(|lease| {
+                lease.paid_nanocredits - lease.fees.seller_nanocredits(lease.paid_nanocredits)
+            })
             .sum();
         assert_eq!(earned, machine.earned_nanocredits);
         for ask in state.machine_asks(machine.machine) {

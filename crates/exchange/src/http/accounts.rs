@@ -138,7 +138,7 @@ pub(super) async fn audit(_: Operator, State(app): Shared) -> Answer<LedgerAudit
     let (transfers, recomputed) =
         app.reading(move |reader| reader.balances(journal_sequence)).await?;
     let replayed_digest =
-        app.reading(move |reader| Ok(fold(reader, journal_sequence)?.0.digest())).await?;
+        app.reading(move |reader| Ok(fold(reader, journal_sequence)?.digest())).await?;
 
     let mut recomputed: std::collections::BTreeMap<String, i64> = recomputed.into_iter().collect();
     let mut mismatched_accounts = Vec::new();

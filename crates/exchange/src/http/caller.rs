@@ -90,6 +90,24 @@ fn known(parts: &Parts) -> Result<Caller, ApiError> {
     }
 }
 
+/// Who may see what is an account's: itself, and the operator.
+pub(super) enum Viewer {
+    Operator,
+    Account(AccountId),
+}
+
+impl FromRequestParts<Arc<App>> for Viewer {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, _: &Arc<App>) -> Result<Self, ApiError> {
+        match known(parts)? {
+            Caller::Operator => Ok(Viewer::Operator),
+            Caller::Known(Principal::Account(account)) => Ok(Viewer::Account(account)),
+            _ => Err(ApiError::AccountOnly),
+        }
+    }
+}
+
 /// The account whose token the request shows.
 pub(super) struct Account(pub AccountId);
 

@@ -8,7 +8,8 @@ use crate::error::status_of;
 const DOCUMENT: &str = "docs/errors.md";
 
 /// Where codes are named: each in functions that are called `code`.
-const SOURCES: [&str; 6] = [
+const SOURCES: [&str; 7] = [
+    "crates/clearing/src/payments.rs",
     "crates/clearing/src/rejection.rs",
     "crates/exchange/src/agent.rs",
     "crates/exchange/src/error.rs",

@@ -14,6 +14,7 @@ use crate::config::{Config, limits};
 use crate::core::Core;
 use crate::error::ExchangeError;
 use crate::outbox;
+use crate::snapshot::Snapshot;
 use crate::store::{CredentialChange, Entry, JoinCodeState, Store, StoreError, StoreReader};
 
 /// Version of the rules by which this program decides. Rises when a command may come to other
@@ -58,6 +59,9 @@ struct Worker {
     tick_due: Instant,
     patience: Duration,
     clock: Clock,
+    snapshot_entries: u64,
+    /// The snapshot that is being written.
+    snapshot: Option<std::thread::JoinHandle<()>>,
     /// When the last round began.
     round_at: Instant,
     /// Rounds that are further apart than this leave out time in which nobody was heard.
@@ -82,7 +86,7 @@ pub(crate) fn start(
 impl Worker {
     fn new(store: Box<dyn Store>, config: &Config) -> Result<Self, StoreError> {
         let mut reader = store.reader_maker()()?;
-        let mut core = Core::new(config);
+        let mut core = Core::new(config, store.exchange());
         core.rebuild(reader.as_mut())?;
         let now = Instant::now();
         let start_grace = Duration::from_millis(config.start_grace_ms);
@@ -109,6 +113,8 @@ impl Worker {
             tick_due: now + first_tick,
             patience,
             clock,
+            snapshot_entries: config.snapshot_entries.max(1),
+            snapshot: None,
             round_at: now,
             stall: Duration::from_millis(config.lapse_after_ms / 4).max(4 * patience),
         })
@@ -142,6 +148,10 @@ impl Worker {
             }
         }
         self.core.presence.close();
+        if let Some(writing) = self.snapshot.take() {
+            // It has logged what went wrong; the next start does without.
+            let _ = writing.join();
+        }
     }
 
     /// Signs of life, before [`Worker::round`] judges anybody's silence. Time in which this
@@ -225,6 +235,32 @@ impl Worker {
         for request in afterwards {
             self.after_commit(request, now);
         }
+        if let Err(error) = self.snapshot_if_due() {
+            tracing::warn!(?error, "no state snapshot: the next start folds more of the journal");
+        }
+    }
+
+    /// Encodes the state here, since only here it stands still, and writes it elsewhere. A
+    /// snapshot that can't be written costs time at the next start and nothing else.
+    fn snapshot_if_due(&mut self) -> Result<(), StoreError> {
+        let sequence = self.core.sequence;
+        let due = sequence >= self.core.snapshot_sequence.saturating_add(self.snapshot_entries);
+        let writing = self.snapshot.as_ref().is_some_and(|writing| !writing.is_finished());
+        if !due || writing || self.stale {
+            return Ok(());
+        }
+        self.core.snapshot_sequence = sequence;
+        let mut last = None;
+        self.reader.entries(sequence - 1, sequence, &mut |entry| last = Some(entry))?;
+        let Some(last) = last else { return Ok(()) };
+        let snapshot = Snapshot::of(self.core.exchange, &self.core.state, &last);
+        let directory = self.core.snapshots.clone();
+        let write = move || match snapshot.write(&directory) {
+            Ok(()) => tracing::info!(sequence, "state snapshot written"),
+            Err(error) => tracing::warn!(%error, sequence, "a state snapshot was not written"),
+        };
+        self.snapshot = std::thread::Builder::new().name("snapshot".to_owned()).spawn(write).ok();
+        Ok(())
     }
 
     /// Commands that nobody sent.
@@ -448,148 +484,4 @@ impl Worker {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::sync::Arc;
-    use std::sync::atomic::{AtomicBool, Ordering};
-
-    use base::{AccountId, Digest, ExchangeId, TransferId};
-
-    use super::*;
-    use crate::store::{NewReader, SqliteStore};
-
-    /// A store whose commits fail when told so.
-    struct Flaky {
-        inner: SqliteStore,
-        broken: Arc<AtomicBool>,
-    }
-
-    impl Store for Flaky {
-        fn exchange(&self) -> ExchangeId {
-            self.inner.exchange()
-        }
-        fn begin(&mut self) -> Result<(), StoreError> {
-            self.inner.begin()
-        }
-        fn append(&mut self, entry: &Entry) -> Result<(), StoreError> {
-            self.inner.append(entry)
-        }
-        fn join_code(
-            &mut self,
-            code: &Digest,
-            machine: MachineId,
-            now_ms: i64,
-        ) -> Result<JoinCodeState, StoreError> {
-            self.inner.join_code(code, machine, now_ms)
-        }
-        fn change(&mut self, change: &CredentialChange) -> Result<(), StoreError> {
-            self.inner.change(change)
-        }
-        fn commit(&mut self) -> Result<(), StoreError> {
-            if self.broken.load(Ordering::SeqCst) {
-                return Err(StoreError::Full);
-            }
-            self.inner.commit()
-        }
-        fn rollback(&mut self) {
-            self.inner.rollback();
-        }
-        fn reader_maker(&self) -> NewReader {
-            self.inner.reader_maker()
-        }
-    }
-
-    const MACHINE: MachineId = MachineId(7);
-
-    /// A worker whose time a test makes.
-    fn worker(directory: &std::path::Path) -> Worker {
-        let path = directory.join("exchange.sqlite");
-        let store = SqliteStore::open(&path, ExchangeId(1)).unwrap();
-        let config = Config::new(directory, ([127, 0, 0, 1], 0).into());
-        Worker::new(Box::new(store), &config).unwrap()
-    }
-
-    fn round_at(worker: &mut Worker, mut requests: Vec<Request>, now: Instant) {
-        worker.hear(&requests, now);
-        worker.round(&mut requests, now);
-    }
-
-    #[test]
-    fn a_stall_of_the_exchange_is_nobodys_silence() {
-        let directory = tempfile::tempdir().unwrap();
-        let mut worker = worker(directory.path());
-        let start = worker.round_at;
-        let at = |ms| start + Duration::from_millis(ms);
-        let (sender, _receiver) = mpsc::channel(8);
-        let link = crate::presence::Link { connection: 1, sender };
-        round_at(&mut worker, vec![Request::Connect { machine: MACHINE, link }], at(0));
-        // Stopped for a minute; what the agent said meanwhile is not read yet.
-        round_at(&mut worker, vec![], at(60_000));
-        assert!(worker.core.presence.is_online(MACHINE));
-        // Then it is silent itself.
-        for quarters in 1..24 {
-            round_at(&mut worker, vec![], at(60_000 + 250 * quarters));
-            assert!(worker.core.presence.is_online(MACHINE), "{quarters}");
-        }
-        round_at(&mut worker, vec![], at(66_000));
-        assert!(!worker.core.presence.is_online(MACHINE), "true silence still counts");
-    }
-
-    #[test]
-    fn a_heartbeat_that_waits_counts_before_the_timers() {
-        let directory = tempfile::tempdir().unwrap();
-        let mut worker = worker(directory.path());
-        let start = worker.round_at;
-        let (sender, _receiver) = mpsc::channel(8);
-        let link = crate::presence::Link { connection: 1, sender };
-        round_at(&mut worker, vec![Request::Connect { machine: MACHINE, link }], start);
-        for second in 1..6 {
-            round_at(&mut worker, vec![], start + Duration::from_secs(second));
-        }
-        let beat = Request::Heartbeat { machine: MACHINE, connection: 1, progress: vec![] };
-        round_at(&mut worker, vec![beat], start + Duration::from_secs(6));
-        assert!(worker.core.presence.is_online(MACHINE));
-    }
-
-    #[tokio::test(flavor = "multi_thread")]
-    async fn what_could_not_be_committed_never_happened() {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("exchange.sqlite");
-        let broken = Arc::new(AtomicBool::new(false));
-        let inner = SqliteStore::open(&path, ExchangeId(1)).unwrap();
-        let store = Box::new(Flaky { inner, broken: Arc::clone(&broken) });
-        let config = Config::new(directory.path(), ([127, 0, 0, 1], 0).into());
-        let (sequencer, thread) = start(store, &config).unwrap();
-
-        let account = AccountId(7);
-        let deposit = |number| Command::Deposit {
-            transfer: TransferId(number),
-            account,
-            amount_nanocredits: 100,
-        };
-        let look = async || {
-            let look = |core: &mut Core| {
-                (core.sequence, core.digest(), core.state.available_nanocredits(AccountId(7)))
-            };
-            sequencer.read(look).await.unwrap()
-        };
-        let open = Command::OpenAccount { account, name: "Ada".to_owned() };
-        let token = CredentialChange::AddAccountToken { token: Digest::of(b"t"), account };
-        sequencer.command_with(open, token).await.unwrap();
-        sequencer.command(deposit(1)).await.unwrap();
-        let before = look().await;
-        assert_eq!((before.0, before.2), (2, 100));
-
-        broken.store(true, Ordering::SeqCst);
-        let failed = tokio::join!(sequencer.command(deposit(2)), sequencer.command(deposit(3)));
-        assert_eq!(failed, (Err(Failure::StorageFull), Err(Failure::StorageFull)));
-        assert_eq!(look().await, before);
-
-        broken.store(false, Ordering::SeqCst);
-        sequencer.command(deposit(2)).await.unwrap();
-        let after = look().await;
-        assert_eq!((after.0, after.2), (3, 200));
-        sequencer.send(Request::Stop).await.unwrap();
-        tokio::task::spawn_blocking(|| thread.join()).await.unwrap().unwrap();
-        assert_eq!(sequencer.command(deposit(4)).await, Err(Failure::Stopped));
-    }
-}
+mod tests;

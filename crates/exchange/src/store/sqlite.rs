@@ -256,12 +256,18 @@ struct SqliteReader {
 }
 
 impl StoreReader for SqliteReader {
-    fn entries(&mut self, through: u64, each: &mut dyn FnMut(Entry)) -> Result<(), StoreError> {
+    fn entries(
+        &mut self,
+        after: u64,
+        through: u64,
+        each: &mut dyn FnMut(Entry),
+    ) -> Result<(), StoreError> {
         let mut statement = self.connection.prepare_cached(
             "SELECT sequence, now_ms, rules_version, command, events FROM journal
-             WHERE sequence <= ?1 ORDER BY sequence",
+             WHERE sequence > ?1 AND sequence <= ?2 ORDER BY sequence",
         )?;
-        let mut rows = statement.query([i64::try_from(through).unwrap_or(i64::MAX)])?;
+        let bound = |sequence: u64| i64::try_from(sequence).unwrap_or(i64::MAX);
+        let mut rows = statement.query([bound(after), bound(through)])?;
         while let Some(row) = rows.next()? {
             let sequence = row.get::<_, i64>(0)? as u64;
             let unreadable = |source| StoreError::Entry { sequence, source };
@@ -393,6 +399,8 @@ fn reason_text(reason: TransferReason) -> &'static str {
         TransferReason::Hold => "hold",
         TransferReason::Settlement { .. } => "settlement",
         TransferReason::Release => "release",
+        TransferReason::BuyerFee { .. } | TransferReason::SellerFee { .. } => "fee",
+        TransferReason::Payment { .. } => "payment",
     }
 }
 

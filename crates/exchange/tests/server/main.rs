@@ -11,4 +11,5 @@ mod lifecycle;
 mod limits;
 mod lists;
 mod machines;
+mod payments;
 mod restart;

@@ -101,7 +101,7 @@ impl Server {
 #[derive(Clone)]
 pub struct Client {
     pub base: String,
-    token: String,
+    pub token: String,
     http: reqwest::Client,
 }
 
