@@ -24,6 +24,13 @@ pub fn build_guests(root: &Path, args: &[String]) -> Result<(), String> {
     run::shown(run::command(root, root.join("guests/build.sh"), &[]).args(args))
 }
 
+/// Runs simulated exchanges.
+pub fn sim(root: &Path, args: &[String]) -> Result<(), String> {
+    system::provide(root, &[system::BUILD])?;
+    let mut sim = run::cargo(root, &["run", "--locked", "--quiet", "--package", "sim", "--"]);
+    run::shown(sim.args(args))
+}
+
 /// Measures what a unit of fuel takes, in the runtime's bench of that name.
 pub fn calibrate(root: &Path, args: &[String]) -> Result<(), String> {
     system::provide(root, &[system::BUILD])?;

@@ -25,6 +25,9 @@ cargo xtask calibrate [--dev] [--rounds N] [NAME...]
 cargo xtask fuzz [--seconds N] [--grow] [--jobs N]
                             the runtime's fuzzing loop on every core (60 s); failing inputs go
                             to fuzz/corpus, with --grow also those that show something new
+cargo xtask sim --minutes N | --seeds N | --seed N [--from N]
+                            whole exchanges in simulated time, with everything going wrong; a
+                            failing seed is said, and --seed repeats it
 cargo xtask guests [--seed N] [NAME...]
                             build or fetch programs of many languages (downloads compilers), run
                             them whole and stopped ten times, compare
@@ -43,6 +46,7 @@ fn main() -> ExitCode {
         ("tidy", []) => tidy::report(&root),
         ("calibrate", rest) => chores::calibrate(&root, rest),
         ("fuzz", rest) => fuzz::fuzz(&root, rest),
+        ("sim", rest) => chores::sim(&root, rest),
         ("guests", [build, rest @ ..]) if build == "build" => chores::build_guests(&root, rest),
         ("guests", rest) => guests::check(&root, rest),
         ("help" | "--help" | "-h", _) => {
