@@ -2,6 +2,7 @@
 //! signatures, tokens and that blobs exist; everything else is decided here.
 
 use base::{AccountId, AttemptId, Digest, JobId, LeaseId, MachineId, OrderId, TransferId, Usage};
+use market::{Filters, Instrument, TimeInForce};
 use serde::{Deserialize, Serialize};
 
 use crate::figures::NewTask;
@@ -84,8 +85,17 @@ pub enum Command {
         instrument: String,
         /// Slots.
         quantity: u32,
-        /// The least it takes.
+        /// The least it takes. Of a market order: anything; the exchange finds the limit.
         price_nanocredits_per_tfuel: i64,
+        /// Take the best bids, within the instrument's protection, and cancel the rest.
+        #[serde(default)]
+        market: bool,
+        /// How long it may wait.
+        #[serde(default)]
+        time_in_force: TimeInForce,
+        /// Refuse it if it would be matched at once.
+        #[serde(default)]
+        post_only: bool,
     },
     /// Withdraw an order. (A job's bid is withdrawn by cancelling the job.)
     CancelOrder {
@@ -93,6 +103,26 @@ pub enum Command {
         account: AccountId,
         /// Which.
         order: OrderId,
+    },
+    /// Withdraw every ask of an account.
+    CancelOrders {
+        /// Whose.
+        account: AccountId,
+        /// Only those of this instrument.
+        instrument: Option<String>,
+    },
+    /// Withdraw every ask of an account at a time to come, unless this is said again before: a
+    /// dead man's switch for whoever manages orders from afar.
+    CancelAfter {
+        /// Whose.
+        account: AccountId,
+        /// From now; 0 takes the switch away.
+        after_ms: i64,
+    },
+    /// The operator adds an instrument, or changes the limits of one.
+    SetInstrument {
+        /// As it is from now on.
+        instrument: Instrument,
     },
     /// Buy computing. Sets `budget` aside and places the job's bid.
     SubmitJob {
@@ -114,6 +144,9 @@ pub enum Command {
         budget_nanocredits: i64,
         /// Take only this ask.
         ask: Option<OrderId>,
+        /// Take only such machines.
+        #[serde(default)]
+        filters: Filters,
     },
     /// More money for a job; resumes it when it was exhausted.
     TopUpJob {

@@ -2,6 +2,7 @@
 //! only then pushes its first event, so that a rejection changes nothing.
 
 mod accounts;
+mod instruments;
 mod jobs;
 mod leases;
 mod orders;
@@ -70,6 +71,11 @@ impl Desk<'_> {
             }
             Command::PlaceAsk { .. } => self.place_ask(command),
             Command::CancelOrder { account, order } => self.cancel_order(*account, *order),
+            Command::CancelOrders { account, instrument } => {
+                self.cancel_orders(*account, instrument.as_deref())
+            }
+            Command::CancelAfter { account, after_ms } => self.cancel_after(*account, *after_ms),
+            Command::SetInstrument { instrument } => self.set_instrument(instrument),
             Command::SubmitJob { .. } => self.submit_job(command),
             Command::TopUpJob { account, job, transfer, amount_nanocredits } => {
                 self.top_up_job(*account, *job, *transfer, *amount_nanocredits)
@@ -85,7 +91,8 @@ impl Desk<'_> {
             Command::LapseMachine { machine } => self.lapse_machine(*machine),
             Command::Tick => {
                 self.end_overdue();
-                self.tick();
+                self.trip_switches();
+                self.tick_book();
                 Ok(())
             }
         }

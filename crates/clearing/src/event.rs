@@ -6,7 +6,7 @@ use base::{
     TransferId, Usage,
 };
 use ledger::AccountKey;
-use market::Restriction;
+use market::{Cursor, Filters, Instrument, Restriction, TimeInForce};
 use serde::{Deserialize, Serialize};
 
 use crate::command::AttemptEnd;
@@ -114,6 +114,10 @@ pub enum Event {
         instrument: String,
         quantity: u32,
         price_nanocredits_per_tfuel: i64,
+        #[serde(default)]
+        time_in_force: TimeInForce,
+        #[serde(default)]
+        post_only: bool,
         at_ms: i64,
     },
     /// A job's bid rests in the book.
@@ -125,12 +129,22 @@ pub enum Event {
         price_nanocredits_per_tfuel: i64,
         /// Takes only this ask.
         ask: Option<OrderId>,
+        #[serde(default)]
+        filters: Filters,
         at_ms: i64,
     },
     /// An open order has this many slots left, without a fill (0: it is cancelled).
     OrderReduced { order: OrderId, leaves_quantity: u32, reason: String, at_ms: i64 },
+    /// An account's asks are withdrawn at this time (absent: they are not).
+    CancelAfterSet { account: AccountId, due_at_ms: Option<i64> },
+    /// An instrument is new, or has new limits.
+    InstrumentSet { instrument: Instrument },
     /// One slot was matched.
     Filled { ask: OrderId, bid: OrderId, price_nanocredits_per_tfuel: i64, at_ms: i64 },
+    /// An open order was compared with the book because it was due.
+    Looked { order: OrderId, at_ms: i64 },
+    /// Comparing an open order with the book was cut short: a timer goes on from the cursor.
+    ScanCutShort { order: OrderId, cursor: Option<Cursor> },
     /// A job was submitted.
     JobSubmitted {
         job: JobId,
@@ -142,6 +156,8 @@ pub enum Event {
         slots: u32,
         budget_nanocredits: i64,
         ask: Option<OrderId>,
+        #[serde(default)]
+        filters: Filters,
         at_ms: i64,
     },
     /// A job got more money.

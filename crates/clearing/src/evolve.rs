@@ -7,14 +7,15 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use base::{AttemptId, JobId, LeaseId, MachineId, TaskId, Usage};
 use ledger::{AccountKey, Transfer};
-use market::Order;
+use market::{Capacity, InstrumentId, Order, Terms};
 
+use crate::attributes;
 use crate::event::{AttemptOutcome, Event, LeaseEnd, TransferReason};
 use crate::figures::NewTask;
 use crate::records::{
     Account, Attempt, Job, JobPhase, Lease, LeasePhase, Machine, OrderLink, Seller, Task, TaskPhase,
 };
-use crate::state::{State, group};
+use crate::state::{State, capacity, group};
 
 /// What an event refers to exists, or the journal is not this exchange's.
 const FITS: &str = "the event does not fit the state: the journal is damaged or another's";
@@ -57,7 +58,9 @@ impl State {
             Event::AskPlaced { .. }
             | Event::BidPlaced { .. }
             | Event::OrderReduced { .. }
-            | Event::Filled { .. } => self.fold_order(event),
+            | Event::Filled { .. }
+            | Event::Looked { .. }
+            | Event::ScanCutShort { .. } => self.fold_order(event),
             Event::JobSubmitted { .. }
             | Event::JobToppedUp { .. }
             | Event::JobExhausted { .. }
@@ -70,6 +73,15 @@ impl State {
             | Event::AttemptEnded { .. } => self.fold_attempt(event),
             Event::TaskDone { task, result } => {
                 self.end_task(*task, TaskPhase::Done { result: *result });
+            }
+            Event::CancelAfterSet { account, due_at_ms } => {
+                match due_at_ms {
+                    Some(due_at_ms) => self.cancel_after.insert(*account, *due_at_ms),
+                    None => self.cancel_after.remove(account),
+                };
+            }
+            Event::InstrumentSet { instrument } => {
+                self.market.set_instrument(instrument.clone());
             }
             Event::SellerRestricted { job, owner, restriction, faults } => {
                 let job = self.touch(*job);
@@ -138,7 +150,11 @@ impl State {
                     open_leases: Vec::new(),
                     leases: Vec::new(),
                     earned_nanocredits: 0,
+                    speed_mfuel_per_s: 0,
+                    lease_ends: 0,
                 };
+                let attributes = attributes::of(&enrolled);
+                self.market.set_group_attributes(group(*machine), attributes);
                 assert!(self.machines.insert(*machine, enrolled).is_none(), "{FITS}");
                 self.accounts.get_mut(owner).expect(FITS).machines.push(*machine);
             }
@@ -146,14 +162,15 @@ impl State {
                 let retired = self.machine_mut(*machine);
                 retired.retired = true;
                 retired.slots = 0;
-                self.market.set_group_slots(group(*machine), 0);
+                self.market.set_group_capacity(group(*machine), Capacity::default());
             }
             Event::OfferSet { machine, slots, memory_mib_per_slot, transforms } => {
                 let offering = self.machine_mut(*machine);
                 offering.slots = *slots;
                 offering.memory_mib_per_slot = *memory_mib_per_slot;
                 offering.transforms = transforms.clone();
-                self.market.set_group_slots(group(*machine), *slots);
+                let capacity = capacity(*slots, *memory_mib_per_slot);
+                self.market.set_group_capacity(group(*machine), capacity);
             }
             _ => unreachable!("{FITS}"),
         }
@@ -168,18 +185,22 @@ impl State {
                 instrument,
                 quantity,
                 price_nanocredits_per_tfuel,
+                time_in_force,
+                post_only,
                 at_ms,
             } => {
                 let owner = self.machines[machine].owner;
-                self.market.place(Order::ask(
+                let ask = Order::ask(
                     *order,
                     owner,
                     group(*machine),
-                    instrument,
+                    self.instrument_id(instrument),
                     *price_nanocredits_per_tfuel,
                     *quantity,
                     *at_ms,
-                ));
+                );
+                let (time_in_force, post_only) = (*time_in_force, *post_only);
+                self.market.place(Order { time_in_force, post_only, ..ask });
                 let client_order_id = client_order_id.clone();
                 self.client_orders.insert((*machine, client_order_id.clone()), *order);
                 self.order_links
@@ -192,24 +213,34 @@ impl State {
                 quantity,
                 price_nanocredits_per_tfuel,
                 ask,
+                filters,
                 at_ms,
             } => {
+                let instrument = self.instrument_id(instrument);
+                let only_group = ask.and_then(|ask| self.order(ask)?.order.group);
                 let placing = self.touch(*job);
                 placing.bid = Some(*order);
                 let (owner, restrictions) = (placing.account, placing.restrictions());
                 let price = *price_nanocredits_per_tfuel;
                 let bid = Order::bid(*order, owner, instrument, price, *quantity, *at_ms);
-                self.market.place(Order { only_ask: *ask, restrictions, ..bid });
+                let filters = filters.clone();
+                let terms = Terms { filters, only_ask: *ask, only_group, restrictions };
+                self.market.place(bid.with_terms(terms));
                 self.order_links.insert(*order, OrderLink::Bid { job: *job });
             }
             Event::OrderReduced { order, leaves_quantity, .. } => {
-                self.market.reduce(*order, *leaves_quantity);
+                let ended = self.market.reduce(*order, *leaves_quantity);
+                self.fold_ended(ended);
                 self.touch_bid(*order);
             }
             Event::Filled { ask, bid, price_nanocredits_per_tfuel, .. } => {
-                self.market.fill(*ask, *bid, *price_nanocredits_per_tfuel);
+                let (asked, bidden) = self.market.fill(*ask, *bid, *price_nanocredits_per_tfuel, 1);
+                self.fold_ended(asked);
+                self.fold_ended(bidden);
                 self.touch_bid(*bid);
             }
+            Event::Looked { order, at_ms } => self.market.looked(*order, *at_ms),
+            Event::ScanCutShort { order, cursor } => self.market.look_again(*order, *cursor),
             _ => unreachable!("{FITS}"),
         }
     }
@@ -226,6 +257,7 @@ impl State {
                 slots,
                 budget_nanocredits,
                 ask,
+                filters,
                 at_ms,
             } => {
                 let submitted = Job {
@@ -242,6 +274,7 @@ impl State {
                     fees_nanocredits: 0,
                     released_nanocredits: 0,
                     ask: *ask,
+                    filters: filters.clone(),
                     phase: JobPhase::Active,
                     tasks: tasks.iter().map(|(task, _)| *task).collect(),
                     pending: (0..tasks.len() as u32).collect(),
@@ -337,9 +370,15 @@ impl State {
                 let closed = self.lease_mut(*lease);
                 closed.phase = LeasePhase::Closed { end: end.clone(), at_ms: *at_ms };
                 let (job, machine) = (closed.job, closed.machine);
-                self.touch(job).open_leases.remove(lease);
+                let job = self.touch(job);
+                job.open_leases.remove(lease);
+                let instrument = job.instrument.clone();
                 self.machine_mut(machine).open_leases.retain(|open| open != lease);
-                self.market.release(group(machine));
+                let instrument = self.instrument_id(&instrument);
+                self.market.release(group(machine), instrument, 1);
+                self.machine_mut(machine).remember(end);
+                let attributes = attributes::of(&self.machines[&machine]);
+                self.market.set_group_attributes(group(machine), attributes);
                 self.fold_fault(*lease, end);
             }
             _ => unreachable!("{FITS}"),
@@ -465,11 +504,21 @@ impl State {
         self.touch(job).pending.remove(&index);
     }
 
+    fn instrument_id(&self, name: &str) -> InstrumentId {
+        self.market.instrument(name).expect(FITS).0
+    }
+
+    fn fold_ended(&mut self, ended: Option<Order>) {
+        if let Some(order) = ended {
+            self.ended_orders.insert(order.order, order);
+        }
+    }
+
     /// Forgets a job's bid once it is out of the book.
     fn touch_bid(&mut self, order: base::OrderId) {
         let Some(OrderLink::Bid { job }) = self.order_links.get(&order) else { return };
         let job = *job;
-        let is_open = self.market.order(order).is_some_and(Order::is_open);
+        let is_open = self.market.order(order).is_some();
         let touched = self.touch(job);
         if !is_open && touched.bid == Some(order) {
             touched.bid = None;

@@ -13,6 +13,7 @@
 //! is known; `evolve` folds; `decide` and the modules below it hold the rules; `escrow` and
 //! `tariff` and `fees` hold the arithmetic of money; `payments` is how it comes in and goes out.
 
+pub mod attributes;
 pub mod command;
 pub mod event;
 

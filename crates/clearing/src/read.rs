@@ -4,7 +4,7 @@ use base::{
     AccountId, AttemptId, Digest, JobId, LeaseId, MachineId, OrderId, PaymentId, TaskId, Usage,
 };
 use ledger::{AccountKey, Ledger};
-use market::{Market, Order};
+use market::{Market, Order, Terms};
 
 use crate::fees::FeeSchedule;
 use crate::payments::Payment;
@@ -45,6 +45,8 @@ pub struct AttemptToRun {
 pub struct OrderInfo<'a> {
     /// As the market knows it.
     pub order: &'a Order,
+    /// What it trades.
+    pub instrument: &'a str,
     /// The machine or the job behind it.
     pub link: &'a OrderLink,
 }
@@ -136,28 +138,37 @@ impl State {
 
     /// Slots of a machine under lease.
     pub fn slots_leased(&self, machine: MachineId) -> u32 {
-        self.market.group_used(group(machine))
+        self.market.group_used(group(machine)).0[0]
     }
 
     /// Slots of a machine that an ask may still offer.
     pub fn slots_free(&self, machine: MachineId) -> u32 {
-        self.market.group_free(group(machine))
+        let group = group(machine);
+        self.market.group_capacity(group).0[0].saturating_sub(self.market.group_used(group).0[0])
     }
 
     /// An order, open or ended.
     pub fn order(&self, order: OrderId) -> Option<OrderInfo<'_>> {
-        Some(OrderInfo { order: self.market.order(order)?, link: self.order_links.get(&order)? })
+        let link = self.order_links.get(&order)?;
+        let order = self.market.order(order).or_else(|| self.ended_orders.get(&order))?;
+        let instrument = &self.market.instrument_of(order.instrument).name;
+        Some(OrderInfo { order, link, instrument })
     }
 
     /// Every order ever placed, by id.
     pub fn orders(&self) -> impl Iterator<Item = OrderInfo<'_>> {
-        self.market.orders().filter_map(|order| self.order(order.order))
+        self.order_links.keys().filter_map(|order| self.order(*order))
     }
 
     /// The order that a machine placed under its own id.
     pub fn client_order(&self, machine: MachineId, client_order_id: &str) -> Option<OrderInfo<'_>> {
         let order = self.client_orders.get(&(machine, client_order_id.to_owned()))?;
         self.order(*order)
+    }
+
+    /// When an account's asks are withdrawn, if ever.
+    pub fn cancel_after_ms(&self, account: AccountId) -> Option<i64> {
+        self.cancel_after.get(&account).copied()
     }
 
     /// Open asks of a machine.
@@ -261,6 +272,24 @@ impl State {
         })
     }
 
+    /// The job of a bid.
+    pub(crate) fn job_of_bid(&self, bid: OrderId) -> JobId {
+        match self.order_links[&bid] {
+            OrderLink::Bid { job } => job,
+            OrderLink::Ask { .. } => unreachable!("an ask is no bid"),
+        }
+    }
+
+    /// What a job wants of machines, what holds for single owners aside.
+    pub(crate) fn terms(&self, job: &Job) -> Terms {
+        Terms {
+            filters: job.filters.clone(),
+            only_ask: job.ask,
+            only_group: job.ask.and_then(|ask| self.order(ask)?.order.group),
+            ..Terms::default()
+        }
+    }
+
     /// Why nothing of a job runs; `None` when something runs or the job is over.
     pub fn waiting_reason(&self, job: JobId) -> Option<String> {
         let job = self.jobs.get(&job)?;
@@ -276,8 +305,8 @@ impl State {
         let Some(bid) = job.bid.and_then(|bid| self.market.order(bid)) else {
             return Some("the job looks for a slot again at the next tick".to_owned());
         };
-        let (instrument, limit) = (&job.instrument, bid.price_nanocredits_per_tfuel);
-        let mut asks = self.market.open_asks(instrument).peekable();
+        let (instrument, limit) = (&job.instrument, bid.price_nanocredits);
+        let mut asks = self.market.open_asks(bid.instrument).peekable();
         if asks.peek().is_none() {
             return Some(format!("nobody offers {instrument} now: the job waits for an ask"));
         }
@@ -288,20 +317,20 @@ impl State {
             ));
         }
         let Some(best) = others.iter().find(|ask| self.market.eligible(ask, bid)) else {
-            let named = bid.only_ask.map(|ask| ask.to_string()).unwrap_or_default();
+            let named = bid.only_ask().map(|ask| ask.to_string()).unwrap_or_default();
             return Some(format!(
                 "the machine of {named} offers nothing now, and the job takes no other: wait, or \
                  cancel and submit without an ask"
             ));
         };
-        let price = best.price_nanocredits_per_tfuel;
+        let price = best.price_nanocredits;
         if price > limit {
             return Some(format!(
                 "no ask within the limit price: the best is {price}, the limit {limit} \
                  nanocredits per Tfuel"
             ));
         }
-        if bid.restrictions.contains_key(&best.owner) {
+        if bid.restriction(best.owner) != Default::default() {
             return Some(
                 "the best ask is of a seller that failed or ended a lease of this job: the job \
                  takes it again after a pause, for no more than before"

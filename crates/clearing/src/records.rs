@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use base::{
     AccountId, AttemptId, Digest, JobId, LeaseId, MachineId, OrderId, PaymentId, TaskId, Usage,
 };
-use market::Restriction;
+use market::{Filters, Restriction};
 use serde::{Deserialize, Serialize};
 
 use crate::event::{AttemptOutcome, LeaseEnd};
@@ -52,6 +52,25 @@ pub struct Machine {
     pub leases: Vec<LeaseId>,
     /// Earned in all, after fees.
     pub earned_nanocredits: i64,
+    /// Millions of fuel per second and slot, as the exchange measured it; 0 before.
+    pub speed_mfuel_per_s: u32,
+    /// Of its last leases, newest in the lowest bit: whether its side ended it.
+    pub lease_ends: u128,
+}
+
+impl Machine {
+    /// Of its last 100 leases, how many its side ended.
+    pub fn seller_ended_leases(&self) -> u32 {
+        self.lease_ends.count_ones()
+    }
+
+    /// Remembers how a lease ended.
+    pub(crate) fn remember(&mut self, end: &LeaseEnd) {
+        let by_seller =
+            matches!(end, LeaseEnd::Seller { .. } | LeaseEnd::Lapsed | LeaseEnd::Fault { .. });
+        let remembered = (1 << crate::attributes::LEASES_REMEMBERED) - 1;
+        self.lease_ends = (self.lease_ends << 1 | u128::from(by_seller)) & remembered;
+    }
 }
 
 /// Where a job is in its life.
@@ -94,8 +113,10 @@ pub struct Job {
     pub fees_nanocredits: i64,
     /// Given back to the buyer.
     pub released_nanocredits: i64,
-    /// Takes only this ask (see [`market::Order::only_ask`]).
+    /// Takes only this ask (see [`market::Terms::only_ask`]).
     pub ask: Option<OrderId>,
+    /// What it wants of machines.
+    pub filters: Filters,
     /// Where it is in its life.
     pub phase: JobPhase,
     /// Its tasks, in the order of submission.

@@ -2,7 +2,7 @@
 
 use base::{AccountId, AttemptId, JobId, LeaseId, MachineId, TransferId};
 use ledger::TransferRejection;
-use market::InstrumentRejection;
+use market::OrderRejection;
 use serde::Serialize;
 
 use crate::payments::PaymentRejection;
@@ -63,9 +63,9 @@ pub enum Rejection {
         /// The most.
         max: u32,
     },
-    /// The order doesn't fit its instrument.
+    /// The market doesn't admit the order.
     #[error(transparent)]
-    Instrument(#[from] InstrumentRejection),
+    Order(#[from] OrderRejection),
     /// The machine's key is enrolled by another account.
     #[error("{machine} is enrolled by another account: retire it there, or use a new key")]
     MachineOwned {
@@ -103,7 +103,7 @@ pub enum Rejection {
         /// What it has.
         memory_mib: u32,
         /// The instrument.
-        instrument: &'static str,
+        instrument: String,
         /// What it needs.
         needed_mib: u32,
     },
@@ -125,6 +125,22 @@ pub enum Rejection {
     ClientOrderConflict {
         /// What was given.
         client_order_id: String,
+    },
+    /// A switch without a sensible time.
+    #[error("cancel_after {after_ms} ms is out of range: give 1 to {max}, or 0 to take it away")]
+    CancelAfterOutOfRange {
+        /// What was given.
+        after_ms: i64,
+        /// The most.
+        max: i64,
+    },
+    /// An instrument that makes no sense.
+    #[error("{instrument}: {why}")]
+    InstrumentFlawed {
+        /// Its name.
+        instrument: String,
+        /// What to change.
+        why: &'static str,
     },
     /// A job's bid can't be cancelled by itself.
     #[error("this bid belongs to {job}: cancel the job")]
@@ -303,7 +319,7 @@ impl Rejection {
             Rejection::TopUpConflict { .. } => "transfer_conflict",
             Rejection::Payment(rejection) => rejection.code(),
             Rejection::FeeOutOfRange { .. } => "fee_out_of_range",
-            Rejection::Instrument(rejection) => rejection.code(),
+            Rejection::Order(rejection) => rejection.code(),
             Rejection::MachineOwned { .. } => "machine_owned",
             Rejection::MachineKeyConflict { .. } => "machine_key_conflict",
             Rejection::MachineRetired { .. } => "machine_retired",
@@ -311,6 +327,8 @@ impl Rejection {
             Rejection::SlotTooSmall { .. } => "slot_too_small",
             Rejection::ExceedsFreeSlots { .. } => "exceeds_free_slots",
             Rejection::ClientOrderConflict { .. } => "client_order_conflict",
+            Rejection::CancelAfterOutOfRange { .. } => "cancel_after_out_of_range",
+            Rejection::InstrumentFlawed { .. } => "instrument_flawed",
             Rejection::BidOfJob { .. } => "bid_of_job",
             Rejection::JobConflict { .. } => "job_conflict",
             Rejection::NoTasks => "no_tasks",

@@ -51,6 +51,10 @@ pub struct Rules {
     pub term_grace_ms: i64,
     /// An attempt without progress for so long ends.
     pub stall_ms: i64,
+    /// Most instruments: each has a book, and a tick looks at them.
+    pub instruments_max: usize,
+    /// The longest time of a dead man's switch.
+    pub cancel_after_max_ms: i64,
     /// How long an owner who ended a lease is passed over by the same job.
     pub exclusion_ms: i64,
     /// How long that job pays that owner no more than under the lease that it ended.
@@ -84,6 +88,8 @@ impl Default for Rules {
             max_term_ms: 6 * 3_600_000,
             term_grace_ms: 120_000,
             stall_ms: 600_000,
+            instruments_max: 1_000,
+            cancel_after_max_ms: 86_400_000,
             exclusion_ms: 600_000,
             price_cap_ms: 3_600_000,
         }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use base::{AccountId, AttemptId, Digest, JobId, LeaseId, MachineId, OrderId, PaymentId, TaskId};
 use ledger::Ledger;
-use market::{GroupId, Market};
+use market::{Capacity, GroupId, Market, Order, first_instruments};
 use serde::{Deserialize, Serialize};
 
 use crate::fees::FeeSchedule;
@@ -15,7 +15,7 @@ use crate::rules::Rules;
 /// Version of the state's encoding. Rises with every change of it, so that a snapshot of another
 /// one is folded from the journal instead of being misread. The journals that are kept as
 /// fixtures notice when it should have risen.
-pub const STATE_VERSION: u32 = 1;
+pub const STATE_VERSION: u32 = 2;
 
 /// The whole state: a fold of [`State::evolve`] over all events, from [`State::new`].
 ///
@@ -32,7 +32,11 @@ pub struct State {
     pub(crate) tasks: BTreeMap<TaskId, Task>,
     pub(crate) attempts: BTreeMap<AttemptId, Attempt>,
     pub(crate) leases: BTreeMap<LeaseId, Lease>,
+    /// Orders that left the book.
+    pub(crate) ended_orders: BTreeMap<OrderId, Order>,
     pub(crate) order_links: BTreeMap<OrderId, OrderLink>,
+    /// When accounts' asks are withdrawn.
+    pub(crate) cancel_after: BTreeMap<AccountId, i64>,
     pub(crate) client_orders: BTreeMap<(MachineId, String), OrderId>,
     pub(crate) payments: BTreeMap<PaymentId, Payment>,
     /// Every version that was ever set, by version.
@@ -51,14 +55,16 @@ impl State {
         State {
             rules,
             ledger: Ledger::default(),
-            market: Market::default(),
+            market: Market::new(first_instruments()),
             accounts: BTreeMap::new(),
             machines: BTreeMap::new(),
             jobs: BTreeMap::new(),
             tasks: BTreeMap::new(),
             attempts: BTreeMap::new(),
             leases: BTreeMap::new(),
+            ended_orders: BTreeMap::new(),
             order_links: BTreeMap::new(),
+            cancel_after: BTreeMap::new(),
             client_orders: BTreeMap::new(),
             payments: BTreeMap::new(),
             fees: BTreeMap::new(),
@@ -83,6 +89,11 @@ impl State {
     pub fn digest(&self) -> Digest {
         Digest::of(&self.encode())
     }
+}
+
+/// What a machine with such slots has for its asks to share.
+pub(crate) fn capacity(slots: u32, memory_mib_per_slot: u32) -> Capacity {
+    Capacity([slots, slots.saturating_mul(memory_mib_per_slot), 0, 0])
 }
 
 /// The capacity group of a machine's asks.

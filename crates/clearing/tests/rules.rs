@@ -317,6 +317,9 @@ fn what_ran_elsewhere_cannot_be_inadmissible() {
 fn asks_that_make_no_sense_are_named() {
     let mut world = World::new(2, 2);
     let good = Command::PlaceAsk {
+        market: false,
+        time_in_force: Default::default(),
+        post_only: false,
         machine: machine(0),
         client_order_id: "mine".into(),
         instrument: "cpu.2g.any".into(),

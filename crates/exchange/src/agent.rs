@@ -240,6 +240,9 @@ impl Agent<'_> {
                     instrument,
                     quantity,
                     price_nanocredits_per_tfuel,
+                    market: false,
+                    time_in_force: market::TimeInForce::Gtc,
+                    post_only: false,
                 };
                 self.command(command, about).await
             }

@@ -124,6 +124,8 @@ pub(crate) mod limits {
     pub const OUTPUT_BYTES: u64 = 1 << 30;
     /// Names of accounts, machines and jobs.
     pub const NAME_BYTES: usize = 200;
+    /// Prices of a side that a book shows.
+    pub const BOOK_LEVELS: usize = 1_000;
     /// Rows in a list.
     pub const LIST_ROWS: u32 = 1_000;
     /// Digests in one question for missing blobs.

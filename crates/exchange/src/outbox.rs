@@ -187,7 +187,7 @@ fn ask_state(info: OrderInfo<'_>) -> Option<(MachineId, AskState)> {
         order: info.order.order,
         client_order_id: client_order_id.clone(),
         leaves_quantity: info.order.leaves_quantity,
-        price_nanocredits_per_tfuel: info.order.price_nanocredits_per_tfuel,
+        price_nanocredits_per_tfuel: info.order.price_nanocredits,
     };
     Some((*machine, ask))
 }

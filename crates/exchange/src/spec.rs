@@ -224,7 +224,7 @@ mod tests {
         change(&mut spec, &blobs);
         let digest = blobs.put(&serde_json::to_vec(&spec).unwrap()).unwrap();
         let tasks = [digest, digest];
-        match check(&blobs, &tasks, market::instrument("cpu.2g.any"), 1 << 26) {
+        match check(&blobs, &tasks, Some(&market::first_instruments()[1]), 1 << 26) {
             Ok(_) => "ok".to_owned(),
             Err(error) => error.to_string(),
         }

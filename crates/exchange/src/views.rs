@@ -6,11 +6,11 @@ use clearing::{
     Attempt, AttemptEnd, AttemptOutcome, Job, JobPhase, Lease, LeaseEnd, LeasePhase, Machine,
     OrderInfo, OrderLink, Tariff, Task, TaskPhase,
 };
-use market::{Level, OrderStatus, Side};
+use market::{Instrument, Level, OrderStatus, PricedPer, Side};
 use wire::{
     AttemptView, BookView, InstrumentView, Invoice, InvoiceLine, JobState, JobView, LeaseView,
     MachineView, OrderView, PaymentStatus, PaymentView, PriceLevel, TariffView, TaskState,
-    TaskView, Wallet,
+    TaskView, TimeInForce, Wallet,
 };
 
 use crate::config::limits;
@@ -199,6 +199,12 @@ pub(crate) fn order(info: OrderInfo<'_>) -> OrderView {
         }
         OrderLink::Bid { job } => (job.to_string(), Some(*job), None),
     };
+    let (time_in_force, expires_at_ms) = match order.time_in_force {
+        market::TimeInForce::Gtc => (TimeInForce::Gtc, None),
+        market::TimeInForce::Gtt { until_ms } => (TimeInForce::Gtt, Some(until_ms)),
+        market::TimeInForce::Ioc => (TimeInForce::Ioc, None),
+        market::TimeInForce::Fok => (TimeInForce::Fok, None),
+    };
     OrderView {
         order: order.order,
         client_order_id,
@@ -206,11 +212,15 @@ pub(crate) fn order(info: OrderInfo<'_>) -> OrderView {
             Side::Ask => "ask".to_owned(),
             Side::Bid => "bid".to_owned(),
         },
-        instrument: order.instrument.clone(),
-        price_nanocredits_per_tfuel: order.price_nanocredits_per_tfuel,
+        instrument: info.instrument.to_owned(),
+        price_nanocredits_per_tfuel: order.price_nanocredits,
         quantity: order.quantity,
         leaves_quantity: order.leaves_quantity,
         cumulative_quantity: order.cumulative_quantity,
+        time_in_force,
+        expires_at_ms,
+        post_only: order.post_only,
+        conditional: order.is_conditional(),
         status: match order.status {
             OrderStatus::Open => "open".to_owned(),
             OrderStatus::Filled => "filled".to_owned(),
@@ -264,50 +274,62 @@ pub(crate) fn own_order(core: &Core, account: AccountId, id: OrderId) -> Option<
 
 pub(crate) fn instruments(core: &Core) -> Vec<InstrumentView> {
     let market = core.state.market();
-    market::instruments()
-        .iter()
-        .map(|instrument| InstrumentView {
-            instrument: instrument.name.to_owned(),
-            description: instrument.description.to_owned(),
-            tick_nanocredits_per_tfuel: instrument.tick_nanocredits_per_tfuel,
-            memory_mib: instrument.memory_mib,
-            best_ask_nanocredits_per_tfuel: market
-                .open_asks(instrument.name)
-                .next()
-                .map(|order| order.price_nanocredits_per_tfuel),
-            best_bid_nanocredits_per_tfuel: market
-                .open_bids(instrument.name)
-                .next()
-                .map(|order| order.price_nanocredits_per_tfuel),
-            last_price_nanocredits_per_tfuel: market.last_price(instrument.name),
-        })
-        .collect()
+    market.instruments().map(|(id, found)| instrument(core, id, found)).collect()
 }
 
-pub(crate) fn book(core: &Core, instrument: &str) -> BookView {
-    let levels = |levels: Vec<Level>| {
-        levels
-            .into_iter()
-            .map(|level| PriceLevel {
-                price_nanocredits_per_tfuel: level.price_nanocredits_per_tfuel,
-                quantity: level.quantity,
-                orders: level.orders,
-            })
-            .collect()
-    };
-    let depth = core.state.market().depth(instrument);
-    BookView {
-        instrument: instrument.to_owned(),
+fn instrument(core: &Core, id: market::InstrumentId, found: &Instrument) -> InstrumentView {
+    let market = core.state.market();
+    let best = |side| market.levels(id, side).next().map(|level| level.price_nanocredits);
+    InstrumentView {
+        instrument: found.name.clone(),
+        description: found.description.clone(),
+        tick_nanocredits_per_tfuel: found.tick_nanocredits,
+        memory_mib: found.memory_mib,
+        priced_per: match found.priced_per {
+            PricedPer::Tfuel => "tfuel".to_owned(),
+            PricedPer::Hour => "hour".to_owned(),
+            PricedPer::Gigabyte => "gigabyte".to_owned(),
+        },
+        region: found.region.clone(),
+        speed_min_mfuel_per_s: found.speed_min_mfuel_per_s,
+        price_min_nanocredits_per_tfuel: found.price_min_nanocredits,
+        price_max_nanocredits_per_tfuel: found.price_max_nanocredits,
+        lot: found.lot,
+        quantity_max: found.quantity_max,
+        open_orders_max: found.open_orders_max,
+        protection_basis_points: found.protection_basis_points,
+        suspended: found.suspended,
+        best_ask_nanocredits_per_tfuel: best(Side::Ask),
+        best_bid_nanocredits_per_tfuel: best(Side::Bid),
+        last_price_nanocredits_per_tfuel: market.last_price(id),
+    }
+}
+
+/// A level of a book.
+pub(crate) fn level(level: Level) -> PriceLevel {
+    PriceLevel {
+        price_nanocredits_per_tfuel: level.price_nanocredits,
+        quantity: level.quantity,
+        orders: level.orders,
+    }
+}
+
+/// A book; `None` when there is no such instrument.
+pub(crate) fn book(core: &Core, name: &str) -> Option<BookView> {
+    let market = core.state.market();
+    let (id, _) = market.instrument(name)?;
+    let depth = market.depth(id, limits::BOOK_LEVELS);
+    let levels = |levels: Vec<Level>| levels.into_iter().map(level).collect();
+    Some(BookView {
+        instrument: name.to_owned(),
         bids: levels(depth.bids),
         asks: levels(depth.asks),
-        ask_orders: core
-            .state
-            .market()
-            .open_asks(instrument)
+        ask_orders: market
+            .open_asks(id)
             .take(BOOK_ORDERS)
             .filter_map(|found| core.state.order(found.order).map(order))
             // What a seller calls its order is its own business.
             .map(|order| OrderView { client_order_id: String::new(), ..order })
             .collect(),
-    }
+    })
 }

@@ -75,8 +75,8 @@ impl Market {
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get) as u32;
         until("every slot in the book", async || {
             let book = self.buyer.book(provider::INSTRUMENT).await.unwrap();
-            let offered: u32 = book.asks.iter().map(|level| level.quantity).sum();
-            (offered == cores).then_some(())
+            let offered: u64 = book.asks.iter().map(|level| level.quantity).sum();
+            (offered == u64::from(cores)).then_some(())
         })
         .await;
     }
@@ -101,6 +101,7 @@ impl Market {
             slots: 1,
             budget_nanocredits: base::NANOCREDITS_PER_CREDIT,
             ask: None,
+            filters: Default::default(),
         };
         let priced = now();
         self.buyer.submit(&job).await.unwrap();

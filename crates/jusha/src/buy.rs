@@ -52,12 +52,43 @@ pub struct Purchase {
     /// Take only this ask (`jusha market show` lists them)
     #[arg(long, value_name = "ORDER")]
     pub ask: Option<OrderId>,
+    #[command(flatten)]
+    pub filters: MachineFilters,
     /// Print the job's id and leave: `jusha jobs wait` and `jusha jobs result` go on
     #[arg(long)]
     pub detach: bool,
     /// The job's name, shown in lists [default: the program's]
     #[arg(long, value_name = "TEXT")]
     pub name: Option<String>,
+}
+
+/// What a buyer wants of machines.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub struct MachineFilters {
+    /// Take only machines that the exchange measured to be at least so fast, in millions of fuel
+    /// per second (`jusha market show` lists asks with their machines' figures)
+    #[arg(long, value_name = "MFUEL", default_value_t = 0)]
+    pub min_speed: u32,
+    /// Take only machines with at least this trust
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub min_trust: u32,
+    /// Take only machines of whose last 100 leases their side ended at most so many
+    #[arg(long, value_name = "N")]
+    pub max_dropped: Option<u32>,
+    /// Not this machine; may be given up to 16 times
+    #[arg(long, value_name = "MACHINE")]
+    pub exclude: Vec<base::MachineId>,
+}
+
+impl MachineFilters {
+    fn wire(&self) -> wire::Filters {
+        wire::Filters {
+            speed_min_mfuel_per_s: self.min_speed,
+            trust_min: self.min_trust,
+            seller_ended_max: self.max_dropped,
+            exclude_machines: self.exclude.clone(),
+        }
+    }
 }
 
 /// A task's spec and the blobs that it names.
@@ -220,6 +251,7 @@ impl<'a> Upload<'a> {
             slots: purchase.slots.unwrap_or(slots),
             budget_nanocredits: budget,
             ask: purchase.ask,
+            filters: purchase.filters.wire(),
         })
     }
 }

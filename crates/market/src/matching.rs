@@ -1,18 +1,34 @@
-//! Who meets whom: price-time priority, self-trade prevention, named asks, exclusions.
+//! Who meets whom: price-time priority, self-trade prevention, filters, named asks.
+//!
+//! Everything here is a question without effects.
 
 use base::OrderId;
+use serde::{Deserialize, Serialize};
 
-use crate::book::Market;
-use crate::{Order, Side};
+use crate::book::{Entry, Market};
+use crate::order::{Order, Side};
+use crate::slab::NONE;
 
 /// Most resting orders that one command examines. What is left is looked at again later, so
 /// that no order can make everybody wait.
 pub const SCAN_LIMIT: u32 = 256;
 
-/// How many orders a command has examined.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+/// How far a command has come in examining orders.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Scan {
     examined: u32,
+    /// Of the order that is being matched: nothing up to here meets it.
+    cursor: Option<Cursor>,
+}
+
+/// A place in the other side of a book: behind an order at a price. Should that order be gone,
+/// the price is begun again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cursor {
+    /// The price.
+    pub price_nanocredits: i64,
+    /// The order.
+    pub after: OrderId,
 }
 
 impl Scan {
@@ -24,6 +40,26 @@ impl Scan {
     /// Orders examined so far.
     pub fn examined(&self) -> u32 {
         self.examined
+    }
+
+    /// Orders that may still be examined.
+    pub fn left(&self) -> u32 {
+        SCAN_LIMIT.saturating_sub(self.examined)
+    }
+
+    /// Counts work that follows from a match, such as the leases that it opens.
+    pub fn spend(&mut self, steps: u32) {
+        self.examined = self.examined.saturating_add(steps);
+    }
+
+    /// Goes on with another incoming order, from where its scan was cut short.
+    pub fn turn_to(&mut self, cursor: Option<Cursor>) {
+        self.cursor = cursor;
+    }
+
+    /// Where the scan of the present order stands.
+    pub fn cursor(&self) -> Option<Cursor> {
+        self.cursor
     }
 
     fn take(&mut self) -> bool {
@@ -43,11 +79,13 @@ pub enum Match {
         /// The bid.
         bid: OrderId,
         /// The resting order's price, or less where the bid caps what it pays this owner.
-        price_nanocredits_per_tfuel: i64,
+        price_nanocredits: i64,
+        /// Units that both have.
+        quantity: u32,
     },
     /// Nothing in the book meets the order: it rests.
     Nothing,
-    /// [`SCAN_LIMIT`] orders were examined: look again later.
+    /// [`SCAN_LIMIT`] orders were examined: look again later, from [`Scan::cursor`] on.
     ScanLimit,
 }
 
@@ -58,59 +96,142 @@ impl Market {
     /// its seller ended must not go straight back to that seller, but in a world of one seller
     /// the job must not starve either. An owner whom the bid bars is not taken at all.
     ///
-    /// Every call starts at the best order, so a match of several slots is examined and counted
-    /// once per slot. That keeps the book free of cursors that a replay would have to know.
+    /// Calls for one order begin behind what an earlier call of the same [`Scan`] found not to
+    /// meet it, so a command costs as many steps as it examines orders, whatever it matches.
     pub fn next_match(&self, incoming: OrderId, now_ms: i64, scan: &mut Scan) -> Match {
-        let Some(incoming) = self.orders.get(&incoming).filter(|order| order.is_open()) else {
+        let Some(place) = self.place_of(incoming) else { return Match::Nothing };
+        let entry = &self.entries[place];
+        if entry.order.is_expired(now_ms) {
             return Match::Nothing;
-        };
-        let Some(book) = self.books.get(&incoming.instrument) else { return Match::Nothing };
-        let resting = match incoming.side {
-            Side::Ask => &book.bids,
-            Side::Bid => &book.asks,
-        };
+        }
+        if entry.order.only_ask().is_some() {
+            return self.named_match(entry, now_ms, scan);
+        }
         let mut fallback = None;
-        for ((rank, _), resting) in resting {
-            if !crosses(incoming, *rank) {
-                break;
-            }
+        let from = scan.cursor;
+        // Only an unbroken run of orders that don't meet can be left out of the next call.
+        let mut unbroken = true;
+        for resting in self.walk(&entry.order, from) {
             if !scan.take() {
-                // Better the excluded seller now than nobody until somebody looks again.
+                // Better the seller who is passed over now than nobody until later.
                 return fallback.unwrap_or(Match::ScanLimit);
             }
-            let resting = &self.orders[resting];
-            let (ask, bid) = match incoming.side {
-                Side::Ask => (incoming, resting),
-                Side::Bid => (resting, incoming),
-            };
-            let Some(cap) = self.terms(ask, bid, now_ms) else { continue };
-            let found = Match::Found {
-                ask: ask.order,
-                bid: bid.order,
-                price_nanocredits_per_tfuel: resting.price_nanocredits_per_tfuel.min(cap),
-            };
-            if now_ms >= bid.restriction(ask.owner).passed_over_until_ms {
-                return found;
+            match self.meet(entry, resting, now_ms) {
+                Some((found, false)) => return found,
+                Some((found, true)) => {
+                    fallback.get_or_insert(found);
+                    unbroken = false;
+                }
+                None if unbroken => {
+                    scan.cursor = Some(Cursor {
+                        price_nanocredits: resting.order.price_nanocredits,
+                        after: resting.order.order,
+                    });
+                }
+                None => {}
             }
-            fallback.get_or_insert(found);
         }
         fallback.unwrap_or(Match::Nothing)
     }
 
-    /// The most that a bid pays for an ask; `None` when it can't take it now.
-    fn terms(&self, ask: &Order, bid: &Order, now_ms: i64) -> Option<i64> {
-        let restriction = bid.restriction(ask.owner);
-        let limit = bid.price_nanocredits_per_tfuel;
-        let cap = restriction.cap(now_ms).map_or(limit, |cap| cap.min(limit));
-        let takes = self.eligible(ask, bid)
-            && now_ms >= restriction.barred_until_ms
-            && ask.price_nanocredits_per_tfuel <= cap;
-        takes.then_some(cap)
+    /// A bid that names an ask looks at that one, and at its group's when it is gone.
+    fn named_match(&self, bid: &Entry, now_ms: i64, scan: &mut Scan) -> Match {
+        let Some(terms) = &bid.order.terms else { return Match::Nothing };
+        let named = terms.only_ask.and_then(|named| self.place_of(named));
+        if let Some(named) = named {
+            if !scan.take() {
+                return Match::ScanLimit;
+            }
+            let ask = &self.entries[named];
+            let fits = ask.order.side == Side::Ask && ask.order.instrument == bid.order.instrument;
+            let met = fits.then(|| self.meet(bid, ask, now_ms)).flatten();
+            return met.map_or(Match::Nothing, |(found, _)| found);
+        }
+        let Some(group) = terms.only_group else { return Match::Nothing };
+        let mut asks: Vec<_> = self
+            .group_asks(group)
+            .filter(|ask| ask.instrument == bid.order.instrument)
+            .map(|ask| (ask.price_nanocredits, ask.priority, ask.order))
+            .collect();
+        asks.sort_unstable();
+        for (_, _, ask) in asks {
+            if !scan.take() {
+                return Match::ScanLimit;
+            }
+            let ask = &self.entries[self.open_place(ask)];
+            if let Some((found, _)) = self.meet(bid, ask, now_ms) {
+                return found;
+            }
+        }
+        Match::Nothing
     }
 
-    /// Whether a bid takes an ask at `now_ms`, if nothing better is there.
-    pub fn takes(&self, ask: &Order, bid: &Order, now_ms: i64) -> bool {
-        self.terms(ask, bid, now_ms).is_some()
+    /// The other side's orders that cross an order, best first, from a cursor on.
+    pub(crate) fn walk(&self, order: &Order, from: Option<Cursor>) -> Walk<'_> {
+        let side = match order.side {
+            Side::Ask => Side::Bid,
+            Side::Bid => Side::Ask,
+        };
+        let levels = self.books[usize::from(order.instrument.0)].side(side);
+        let from_rank =
+            from.map_or(i64::MIN, |cursor| crate::order::rank(side, cursor.price_nanocredits));
+        let behind = from
+            .and_then(|cursor| self.place_of(cursor.after))
+            .filter(|place| self.entries[*place].order.rank() == from_rank);
+        let last_rank = crate::order::rank(side, order.price_nanocredits);
+        let mut levels = levels.range(from_rank..);
+        let next = match behind {
+            Some(place) => {
+                levels.next();
+                self.behind(place)
+            }
+            None => NONE,
+        };
+        Walk { market: self, levels, last_rank, next }
+    }
+
+    /// What comes of two orders whose prices cross, and whether the bid passes the seller over.
+    pub(crate) fn meet(
+        &self,
+        incoming: &Entry,
+        resting: &Entry,
+        now_ms: i64,
+    ) -> Option<(Match, bool)> {
+        let (ask, bid) = match incoming.order.side {
+            Side::Ask => (incoming, resting),
+            Side::Bid => (resting, incoming),
+        };
+        let cap = self.terms(ask, bid, now_ms)?;
+        if resting.order.is_expired(now_ms) {
+            return None;
+        }
+        let found = Match::Found {
+            ask: ask.order.order,
+            bid: bid.order.order,
+            price_nanocredits: resting.order.price_nanocredits.min(cap),
+            quantity: ask.order.leaves_quantity.min(bid.order.leaves_quantity),
+        };
+        let passed_over = bid.order.terms.is_some()
+            && now_ms < bid.order.restriction(ask.order.owner).passed_over_until_ms;
+        Some((found, passed_over))
+    }
+
+    /// The most that a bid pays for an ask; `None` when it can't take it now.
+    fn terms(&self, ask: &Entry, bid: &Entry, now_ms: i64) -> Option<i64> {
+        let limit = bid.order.price_nanocredits;
+        if ask.order.owner == bid.order.owner || ask.order.price_nanocredits > limit {
+            return None;
+        }
+        if bid.order.terms.is_none() {
+            return Some(limit);
+        }
+        if !self.eligible(&ask.order, &bid.order) {
+            return None;
+        }
+        let restriction = bid.order.restriction(ask.order.owner);
+        let cap = restriction.cap(now_ms).map_or(limit, |cap| cap.min(limit));
+        let takes = now_ms >= restriction.barred_until_ms && ask.order.price_nanocredits <= cap;
+        takes.then_some(cap)
     }
 
     /// Whether a bid may take an ask, price and restrictions aside.
@@ -118,29 +239,58 @@ impl Market {
         if ask.owner == bid.owner {
             return false;
         }
-        let Some(named) = bid.only_ask else { return true };
-        ask.order == named
-            || self.orders.get(&named).is_some_and(|named| {
-                !named.is_open() && named.group.is_some() && named.group == ask.group
-            })
+        let Some(terms) = &bid.terms else { return true };
+        if let Some(named) = terms.only_ask
+            && ask.order != named
+        {
+            let stands_in = self.place_of(named).is_none()
+                && terms.only_group.is_some()
+                && terms.only_group == ask.group;
+            if !stands_in {
+                return false;
+            }
+        }
+        let filters = &terms.filters;
+        if filters.is_none() {
+            return true;
+        }
+        let Some(group) = ask.group else { return false };
+        self.group_attributes(group).reach(&filters.at_least) && !filters.excluded.contains(&group)
     }
 
-    /// Whether the best ask and the best bid of an instrument meet in price. Then somebody may
-    /// have been passed over by the scan limit.
-    pub fn is_crossed(&self, instrument: &str) -> bool {
-        self.books.get(instrument).is_some_and(|book| {
-            match (book.asks.first_key_value(), book.bids.first_key_value()) {
-                (Some((ask, _)), Some((bid, _))) => ask.0 <= -bid.0,
-                _ => false,
-            }
-        })
+    /// Whether a bid would take an ask at `now_ms`, if nothing better were there. Both may be
+    /// made up.
+    pub fn takes(&self, ask: &Order, bid: &Order, now_ms: i64) -> bool {
+        let restriction = bid.restriction(ask.owner);
+        let limit = bid.price_nanocredits;
+        let cap = restriction.cap(now_ms).map_or(limit, |cap| cap.min(limit));
+        self.eligible(ask, bid)
+            && now_ms >= restriction.barred_until_ms
+            && ask.price_nanocredits <= cap
     }
 }
 
-/// Whether an incoming order meets a resting one's rank (a bid's is its negated price).
-fn crosses(incoming: &Order, resting_rank: i64) -> bool {
-    match incoming.side {
-        Side::Ask => incoming.price_nanocredits_per_tfuel <= -resting_rank,
-        Side::Bid => resting_rank <= incoming.price_nanocredits_per_tfuel,
+/// See [`Market::walk`].
+pub(crate) struct Walk<'a> {
+    market: &'a Market,
+    levels: std::collections::btree_map::Range<'a, i64, crate::book::PriceLevel>,
+    last_rank: i64,
+    next: u32,
+}
+
+impl<'a> Iterator for Walk<'a> {
+    type Item = &'a Entry;
+
+    fn next(&mut self) -> Option<&'a Entry> {
+        if self.next == NONE {
+            let (rank, level) = self.levels.next()?;
+            if *rank > self.last_rank {
+                return None;
+            }
+            self.next = level.head;
+        }
+        let entry = &self.market.entries[self.next];
+        self.next = self.market.behind(self.next);
+        Some(entry)
     }
 }

@@ -82,6 +82,9 @@ impl Agent {
                 instrument: instrument.to_owned(),
                 quantity: welcome.slots_free,
                 price_nanocredits_per_tfuel: self.price,
+                market: false,
+                time_in_force: Default::default(),
+                post_only: false,
             });
         }
         commands

@@ -361,6 +361,7 @@ impl World {
                 _ => 100_000_000,
             },
             ask: None,
+            filters: Default::default(),
         }
     }
 

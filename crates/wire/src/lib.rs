@@ -5,12 +5,14 @@
 //! unknown fields are ignored and new fields are optional, so that version N−1 keeps working.
 
 mod agent;
+mod market;
 mod money;
 mod receipt;
 mod rest;
 mod task;
 
 pub use agent::*;
+pub use market::*;
 pub use money::*;
 pub use receipt::*;
 pub use rest::*;

@@ -17,6 +17,8 @@ use base::{
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use crate::Filters;
+
 /// Header of a list that goes on: pass its value as `?cursor=` for the next rows.
 pub const NEXT_CURSOR: &str = "jusha-next-cursor";
 
@@ -199,6 +201,9 @@ pub struct NewJob {
     pub budget_nanocredits: i64,
     /// Take only this ask.
     pub ask: Option<OrderId>,
+    /// Take only such machines.
+    #[serde(default)]
+    pub filters: Filters,
 }
 
 /// More money for a job that ran out.
@@ -370,104 +375,6 @@ pub struct InvoiceLine {
     pub usage: Usage,
     /// What was paid for it.
     pub paid_nanocredits: i64,
-}
-
-/// Places an ask for slots of one's own machine. (Bids belong to jobs.)
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct NewOrder {
-    /// The client's own id: the idempotency key.
-    pub client_order_id: String,
-    /// The machine whose slots are offered.
-    pub machine: MachineId,
-    /// Such as `cpu.2g.any`.
-    pub instrument: String,
-    /// Slots.
-    pub quantity: u32,
-    /// The least it takes.
-    pub price_nanocredits_per_tfuel: i64,
-}
-
-/// An order.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct OrderView {
-    /// The order.
-    pub order: OrderId,
-    /// The client's own id.
-    pub client_order_id: String,
-    /// `ask` or `bid`.
-    pub side: String,
-    /// Its instrument.
-    pub instrument: String,
-    /// Its limit price.
-    pub price_nanocredits_per_tfuel: i64,
-    /// Slots at first.
-    pub quantity: u32,
-    /// Slots not yet filled.
-    pub leaves_quantity: u32,
-    /// Slots filled.
-    pub cumulative_quantity: u32,
-    /// `open`, `filled` or `cancelled`.
-    pub status: String,
-    /// When it was placed.
-    pub placed_at_ms: i64,
-    /// The job that a bid is for.
-    pub job: Option<JobId>,
-    /// The machine that an ask is for.
-    pub machine: Option<MachineId>,
-}
-
-/// A thing that is traded.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct InstrumentView {
-    /// Such as `cpu.2g.any`.
-    pub instrument: String,
-    /// In words.
-    pub description: String,
-    /// Prices are multiples of this.
-    pub tick_nanocredits_per_tfuel: i64,
-    /// Memory of a slot.
-    pub memory_mib: u32,
-    /// Best ask, if any.
-    pub best_ask_nanocredits_per_tfuel: Option<i64>,
-    /// Best bid, if any.
-    pub best_bid_nanocredits_per_tfuel: Option<i64>,
-    /// Price of the last fill.
-    pub last_price_nanocredits_per_tfuel: Option<i64>,
-}
-
-/// Depth of a book, best first.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct BookView {
-    /// The instrument.
-    pub instrument: String,
-    /// Buyers.
-    pub bids: Vec<PriceLevel>,
-    /// Sellers.
-    pub asks: Vec<PriceLevel>,
-    /// Open asks one by one, best first: what `--ask ID` takes.
-    pub ask_orders: Vec<OrderView>,
-}
-
-/// All orders at one price.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct PriceLevel {
-    /// The price.
-    pub price_nanocredits_per_tfuel: i64,
-    /// Slots.
-    pub quantity: u32,
-    /// Orders.
-    pub orders: u32,
-}
-
-/// A fill, as the public sees it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct TradeView {
-    /// When.
-    pub at_ms: i64,
-    /// The price.
-    pub price_nanocredits_per_tfuel: i64,
-    /// Slots.
-    pub quantity: u32,
 }
 
 /// A lease.

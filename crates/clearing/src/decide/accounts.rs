@@ -2,7 +2,6 @@
 
 use base::{AccountId, MachineId, TransferId};
 use ledger::{AccountKey, Posted, Transfer};
-use market::instrument;
 
 use super::{Desk, not_found};
 use crate::event::{Event, LeaseEnd, TransferReason};
@@ -142,8 +141,8 @@ impl Desk<'_> {
             .market
             .group_asks(group(machine))
             .filter(|ask| {
-                instrument(&ask.instrument)
-                    .is_none_or(|instrument| instrument.memory_mib > memory_mib_per_slot)
+                let traded = self.state.market.instrument_of(ask.instrument);
+                traded.memory_mib > memory_mib_per_slot
             })
             .map(|ask| ask.order)
             .collect();

@@ -1,7 +1,10 @@
 //! Asks, and matching: what a fill sets in motion.
 
 use base::{AccountId, JobId, MachineId, OrderId};
-use market::{Instrument, Match, SCAN_LIMIT, instruments};
+use market::{
+    Cursor, Due, Instrument, InstrumentId, InstrumentRejection, Match, Order, OrderRejection,
+    SCAN_LIMIT, Side, TimeInForce,
+};
 
 use super::{Desk, not_found};
 use crate::command::Command;
@@ -26,18 +29,23 @@ impl Desk<'_> {
             instrument,
             quantity,
             price_nanocredits_per_tfuel,
+            market,
+            time_in_force,
+            post_only,
         } = command
         else {
             unreachable!("only asks come here")
         };
-        let (machine, quantity, price) = (*machine, *quantity, *price_nanocredits_per_tfuel);
+        let (machine, quantity, post_only) = (*machine, *quantity, *post_only);
         self.active_machine(machine)?;
         self.check_text("client_order_id", client_order_id)?;
         if let Some(placed) = self.state.client_order(machine, client_order_id) {
-            let placed = placed.order;
-            let same = placed.instrument == *instrument
-                && placed.quantity == quantity
-                && placed.price_nanocredits_per_tfuel == price;
+            let (order, name) = (placed.order, placed.instrument);
+            let same = name == instrument
+                && order.quantity == quantity
+                && order.post_only == post_only
+                && (*market || order.time_in_force == *time_in_force)
+                && (*market || order.price_nanocredits == *price_nanocredits_per_tfuel);
             let client_order_id = client_order_id.clone();
             return if same {
                 Ok(())
@@ -45,21 +53,34 @@ impl Desk<'_> {
                 Err(Rejection::ClientOrderConflict { client_order_id })
             };
         }
-        let admitted = Instrument::admit(instrument, price, quantity)?;
+        let (id, traded) = self.instrument(instrument)?;
+        // A market order is a limit at the protected price that doesn't rest.
+        let (price, time_in_force) = match market {
+            true => (self.state.market.protected_price(id, Side::Ask)?, TimeInForce::Ioc),
+            false => (*price_nanocredits_per_tfuel, *time_in_force),
+        };
+        let at_ms = self.now_ms();
+        let owner = self.state.machines[&machine].owner;
+        let order = self.next_order();
+        let ask = Order::ask(order, owner, group(machine), id, price, quantity, at_ms);
+        traded.admit(price, quantity).map_err(OrderRejection::from)?;
         let memory_mib = self.state.machines[&machine].memory_mib_per_slot;
-        if memory_mib < admitted.memory_mib {
+        if memory_mib < traded.memory_mib {
             return Err(Rejection::SlotTooSmall {
                 machine,
                 memory_mib,
-                instrument: admitted.name,
-                needed_mib: admitted.memory_mib,
+                instrument: traded.name.clone(),
+                needed_mib: traded.memory_mib,
             });
         }
-        let free = self.state.slots_free(machine);
+        let free = self.state.market.group_fits(group(machine), id);
         if quantity > free {
             return Err(Rejection::ExceedsFreeSlots { machine, quantity, free });
         }
-        let order = self.next_order();
+        self.state.market.admit(&Order { time_in_force, post_only, ..ask }, at_ms)?;
+        if time_in_force == TimeInForce::Fok && quantity > SCAN_LIMIT {
+            return Err(OrderRejection::ScanLimit.into());
+        }
         self.push(Event::AskPlaced {
             order,
             machine,
@@ -67,10 +88,27 @@ impl Desk<'_> {
             instrument: instrument.clone(),
             quantity,
             price_nanocredits_per_tfuel: price,
-            at_ms: self.now_ms(),
+            time_in_force,
+            post_only,
+            at_ms,
         });
-        self.match_ask(order);
+        self.match_ask(order, None);
+        if matches!(time_in_force, TimeInForce::Ioc | TimeInForce::Fok) && self.is_open(order) {
+            self.reduce(order, 0, "what isn't filled at once is cancelled");
+        }
         Ok(())
+    }
+
+    /// The instrument of that name.
+    pub(super) fn instrument(&self, name: &str) -> Result<(InstrumentId, &Instrument), Rejection> {
+        self.state.market.instrument(name).ok_or_else(|| {
+            let name = name.to_owned();
+            OrderRejection::from(InstrumentRejection::UnknownInstrument { name }).into()
+        })
+    }
+
+    fn is_open(&self, order: OrderId) -> bool {
+        self.state.market.order(order).is_some()
     }
 
     pub(super) fn cancel_order(
@@ -90,6 +128,67 @@ impl Desk<'_> {
             self.reduce(order, 0, "cancelled by its owner");
         }
         Ok(())
+    }
+
+    pub(super) fn cancel_orders(
+        &mut self,
+        account: AccountId,
+        instrument: Option<&str>,
+    ) -> Result<(), Rejection> {
+        let only = instrument.map(|name| self.instrument(name)).transpose()?.map(|(id, _)| id);
+        for order in self.own_asks(account, only) {
+            self.reduce(order, 0, "cancelled by its owner");
+        }
+        Ok(())
+    }
+
+    /// Open asks of an account. (A job's bid is the job's.)
+    fn own_asks(&self, account: AccountId, only: Option<InstrumentId>) -> Vec<OrderId> {
+        self.state
+            .market
+            .owner_orders(account)
+            .filter(|order| order.side == Side::Ask)
+            .filter(|order| only.is_none_or(|only| order.instrument == only))
+            .map(|order| order.order)
+            .collect()
+    }
+
+    pub(super) fn cancel_after(
+        &mut self,
+        account: AccountId,
+        after_ms: i64,
+    ) -> Result<(), Rejection> {
+        if !self.state.accounts.contains_key(&account) {
+            return Err(not_found("account", account));
+        }
+        let max = self.state.rules.cancel_after_max_ms;
+        if !(0..=max).contains(&after_ms) {
+            return Err(Rejection::CancelAfterOutOfRange { after_ms, max });
+        }
+        let due_at_ms = (after_ms > 0).then(|| self.now_ms().saturating_add(after_ms));
+        if self.state.cancel_after.get(&account).copied() != due_at_ms {
+            self.push(Event::CancelAfterSet { account, due_at_ms });
+        }
+        Ok(())
+    }
+
+    /// Withdraws the asks of those who did not say in time that they are still there.
+    pub(super) fn trip_switches(&mut self) {
+        let now_ms = self.now_ms();
+        let due: Vec<_> = self
+            .state
+            .cancel_after
+            .iter()
+            .filter(|(_, due_at_ms)| **due_at_ms <= now_ms)
+            .map(|(account, _)| *account)
+            .take(SCAN_LIMIT as usize)
+            .collect();
+        for account in due {
+            for order in self.own_asks(account, None) {
+                self.reduce(order, 0, "its owner's dead man's switch");
+            }
+            self.push(Event::CancelAfterSet { account, due_at_ms: None });
+        }
     }
 
     pub(super) fn reduce(&mut self, order: OrderId, leaves_quantity: u32, reason: &str) {
@@ -112,32 +211,49 @@ impl Desk<'_> {
         }
     }
 
-    fn next_match(&mut self, incoming: OrderId) -> Option<(OrderId, OrderId, i64)> {
-        match self.state.market.next_match(incoming, self.context.now_ms, &mut self.scan) {
-            Match::Found { ask, bid, price_nanocredits_per_tfuel } => {
-                Some((ask, bid, price_nanocredits_per_tfuel))
+    /// One match of an order, of as many slots as both want and money covers. False when there
+    /// is none: then the order rests, or a timer goes on from where this command stopped.
+    fn match_once(&mut self, incoming: OrderId) -> bool {
+        let now_ms = self.now_ms();
+        match self.state.market.next_match(incoming, now_ms, &mut self.scan) {
+            Match::Found { ask, bid, price_nanocredits, quantity } => {
+                let job = self.state.job_of_bid(bid);
+                // Each slot is a lease to open, and work like an order to examine.
+                let slots = quantity.min(self.scan.left() + 1);
+                let maker = if incoming == bid { Maker::Seller } else { Maker::Buyer };
+                let mut filled = 0;
+                while filled < slots && self.is_open(bid) && self.state.slots_covered(job) > 0 {
+                    self.fill(ask, bid, job, price_nanocredits, maker);
+                    filled += 1;
+                }
+                self.scan.spend(filled.saturating_sub(1));
+                if let OrderLink::Ask { machine, .. } = self.state.order_links[&ask] {
+                    self.shrink_asks(machine);
+                }
+                self.trim_bid(job);
+                if maker == Maker::Buyer {
+                    // Fees may have risen since it bid.
+                    self.exhaust_if_spent(job);
+                }
+                true
             }
-            // What the limit left is found by a tick.
-            Match::Nothing | Match::ScanLimit => None,
+            Match::Nothing => false,
+            Match::ScanLimit => {
+                let cursor = self.scan.cursor();
+                self.push(Event::ScanCutShort { order: incoming, cursor });
+                false
+            }
         }
     }
 
-    fn match_ask(&mut self, ask: OrderId) {
-        while let Some((ask, bid, price)) = self.next_match(ask) {
-            let OrderLink::Bid { job } = self.state.order_links[&bid] else {
-                unreachable!("a bid belongs to a job")
-            };
-            if self.state.slots_covered(job) > 0 {
-                self.fill(ask, bid, job, price, Maker::Buyer);
-            }
-            self.trim_bid(job);
-            // Fees may have risen since it bid.
-            self.exhaust_if_spent(job);
-        }
+    fn match_ask(&mut self, ask: OrderId, from: Option<Cursor>) {
+        self.scan.turn_to(from);
+        while self.match_once(ask) {}
     }
 
     /// States in the book what a job wants now, and takes what matches.
     pub(super) fn match_job(&mut self, job: JobId) {
+        self.scan.turn_to(None);
         loop {
             self.trim_bid(job);
             let covered = self.state.slots_covered(job);
@@ -150,8 +266,9 @@ impl Desk<'_> {
                 self.place_bid(job, covered);
             }
             let Some(bid) = self.state.jobs[&job].bid else { return };
-            let Some((ask, bid, price)) = self.next_match(bid) else { return };
-            self.fill(ask, bid, job, price, Maker::Seller);
+            if !self.match_once(bid) {
+                return;
+            }
         }
     }
 
@@ -178,6 +295,7 @@ impl Desk<'_> {
             quantity,
             price_nanocredits_per_tfuel: placing.max_price_nanocredits_per_tfuel,
             ask: placing.ask,
+            filters: placing.filters.clone(),
             at_ms: self.now_ms(),
         };
         self.push(event);
@@ -209,54 +327,41 @@ impl Desk<'_> {
             at_ms,
         });
         self.employ(lease);
-        self.shrink_asks(machine);
     }
 
-    /// Looks again for bids that the scan limit passed over. In a crossed book everybody else
-    /// was matched when they came, so there is nothing to do in a book that isn't crossed.
-    pub(super) fn tick(&mut self) {
-        for instrument in instruments() {
-            if !self.state.market.is_crossed(instrument.name) {
-                continue;
+    /// What time brought to the book: orders expired, restrictions ended, and scans that were
+    /// cut short go on, as far as one command may.
+    pub(super) fn tick_book(&mut self) {
+        let now_ms = self.now_ms();
+        while let Some(due) = self.state.market.due(now_ms)
+            && !self.scan.is_spent()
+        {
+            match due {
+                Due::Expired(order) => {
+                    self.scan.spend(1);
+                    self.reduce(order, 0, "expired");
+                }
+                Due::Look(order, cursor) => {
+                    self.scan.spend(1);
+                    self.look(order, cursor);
+                }
             }
-            let Some(best_ask) = self
-                .state
-                .market
-                .open_asks(instrument.name)
-                .next()
-                .map(|ask| ask.price_nanocredits_per_tfuel)
-            else {
-                continue;
-            };
-            let jobs: Vec<_> = self
-                .state
-                .market
-                .open_bids(instrument.name)
-                .take_while(|bid| bid.price_nanocredits_per_tfuel >= best_ask)
-                .filter_map(|bid| match self.state.order_links[&bid.order] {
-                    OrderLink::Bid { job } => Some(job),
-                    OrderLink::Ask { .. } => None,
-                })
-                .collect();
-            // Half of the scan goes to the best bids. The other half begins elsewhere at every
-            // tick, so that bids that can't match what crosses them don't hide the rest.
-            // By time: a tick that finds nothing leaves no entry, and the next one has its number.
-            let turn = self.now_ms().unsigned_abs() % (jobs.len().max(1) as u64);
-            let turn = turn as usize;
-            let (before, after) = jobs.split_at(turn);
-            for (half, job) in jobs
-                .iter()
-                .map(|job| (true, job))
-                .chain(after.iter().chain(before).map(|job| (false, job)))
-            {
-                if self.scan.is_spent() {
-                    return;
+        }
+    }
+
+    fn look(&mut self, order: OrderId, cursor: Option<Cursor>) {
+        let at_ms = self.now_ms();
+        // First, so that it has its turn behind the others when this scan is cut short, too.
+        self.push(Event::Looked { order, at_ms });
+        match self.state.order_links[&order] {
+            OrderLink::Ask { .. } => self.match_ask(order, cursor),
+            OrderLink::Bid { job } => {
+                self.scan.turn_to(cursor);
+                while self.is_open(order) && self.match_once(order) {}
+                if self.state.jobs[&job].bid.is_none() {
+                    self.match_job(job);
                 }
-                if half && self.scan.examined() >= SCAN_LIMIT / 2 {
-                    continue;
-                }
-                self.match_job(*job);
-                self.exhaust_if_spent(*job);
+                self.exhaust_if_spent(job);
             }
         }
     }

@@ -1,7 +1,7 @@
 //! What follows for a seller when its side ended a lease or broke a rule, and for the task.
 
 use base::{AccountId, JobId, LeaseId, OrderId, TaskId};
-use market::{Order, Restriction, SCAN_LIMIT};
+use market::{Order, Restriction, SCAN_LIMIT, Terms};
 
 use super::Desk;
 use crate::event::{Event, LeaseEnd};
@@ -113,12 +113,15 @@ impl Desk<'_> {
     fn anybody_offers(&self, job: JobId, now: bool, fits: impl Fn(AccountId) -> bool) -> bool {
         let job = &self.state.jobs[&job];
         let price = job.max_price_nanocredits_per_tfuel;
-        let bid = Order::bid(OrderId(0), job.account, &job.instrument, price, 1, self.now_ms());
+        let Some((instrument, _)) = self.state.market.instrument(&job.instrument) else {
+            return false;
+        };
+        let bid = Order::bid(OrderId(0), job.account, instrument, price, 1, self.now_ms());
         let restrictions = if now { job.restrictions() } else { Default::default() };
-        let bid = Order { only_ask: job.ask, restrictions, ..bid };
+        let bid = bid.with_terms(Terms { restrictions, ..self.state.terms(job) });
         self.state
             .market
-            .open_asks(&job.instrument)
+            .open_asks(instrument)
             .take(SCAN_LIMIT as usize)
             .any(|ask| fits(ask.owner) && self.state.market.takes(ask, &bid, self.now_ms()))
     }

@@ -2,7 +2,7 @@
 
 use base::{AccountId, JobId, OrderId, TASK_FUEL_MAX, TaskId, TransferId, Usage};
 use ledger::{AccountKey, Posted, Transfer, TransferRejection};
-use market::{Instrument, Side};
+use market::{EXCLUDED_MAX, InstrumentId, OrderRejection, Side};
 
 use super::{Desk, not_found};
 use crate::command::Command;
@@ -27,6 +27,7 @@ impl Desk<'_> {
             slots,
             budget_nanocredits,
             ask,
+            filters,
         } = command
         else {
             unreachable!("only submissions come here")
@@ -44,6 +45,7 @@ impl Desk<'_> {
                 && submitted.slots == slots
                 && submitted.submitted_budget_nanocredits == budget
                 && submitted.ask == *ask
+                && submitted.filters == *filters
                 && self.specs(submitted).eq(tasks.iter().map(|task| task.spec));
             return if same { Ok(()) } else { Err(Rejection::JobConflict { job }) };
         }
@@ -55,7 +57,12 @@ impl Desk<'_> {
         if tasks.len() > rules.tasks_max as usize {
             return Err(Rejection::TooManyTasks { tasks: tasks.len(), max: rules.tasks_max });
         }
-        Instrument::admit(instrument, price, 1)?;
+        let traded = self.admit(instrument, price)?;
+        let excluded = filters.excluded.len();
+        if excluded > EXCLUDED_MAX {
+            let max = EXCLUDED_MAX;
+            return Err(OrderRejection::TooManyExcluded { given: excluded, max }.into());
+        }
         if slots == 0 || slots > rules.job_slots_max {
             return Err(Rejection::JobSlotsOutOfRange { slots, max: rules.job_slots_max });
         }
@@ -76,7 +83,7 @@ impl Desk<'_> {
             });
         }
         if let Some(ask) = ask {
-            self.check_ask(*ask, account, instrument, price)?;
+            self.check_ask(*ask, account, traded, price)?;
         }
         self.check_funds(account, budget)?;
 
@@ -95,12 +102,21 @@ impl Desk<'_> {
             slots,
             budget_nanocredits: budget,
             ask: *ask,
+            filters: filters.clone(),
             at_ms,
         });
         let (from, to) = (AccountKey::Available(account), AccountKey::Escrow(job));
         self.transfer(from, to, budget, TransferReason::Hold);
         self.sync_job(job);
         Ok(())
+    }
+
+    /// The instrument, if a bid at that price fits it. A job may want more slots than one order
+    /// may have: then it bids again.
+    fn admit(&self, instrument: &str, price: i64) -> Result<InstrumentId, Rejection> {
+        let (id, found) = self.instrument(instrument)?;
+        found.admit(price, found.lot).map_err(OrderRejection::from)?;
+        Ok(id)
     }
 
     /// The edge has checked these, too; but money is counted by them.
@@ -128,11 +144,12 @@ impl Desk<'_> {
         &self,
         ask: OrderId,
         account: AccountId,
-        instrument: &str,
+        instrument: InstrumentId,
         price_nanocredits_per_tfuel: i64,
     ) -> Result<(), Rejection> {
         let unusable = |why| Err(Rejection::AskUnusable { ask, why });
-        let Some(named) = self.state.market.order(ask).filter(|order| order.side == Side::Ask)
+        let Some(named) =
+            self.state.order(ask).map(|info| info.order).filter(|order| order.side == Side::Ask)
         else {
             return unusable("there is no such ask; `jusha market show` lists them");
         };
@@ -145,7 +162,7 @@ impl Desk<'_> {
         if named.owner == account {
             return unusable("it is your own");
         }
-        if named.price_nanocredits_per_tfuel > price_nanocredits_per_tfuel {
+        if named.price_nanocredits > price_nanocredits_per_tfuel {
             return unusable("it asks more than the limit price; raise the limit");
         }
         Ok(())

@@ -133,6 +133,9 @@ impl World {
             instrument: INSTRUMENT.into(),
             quantity,
             price_nanocredits_per_tfuel: price,
+            market: false,
+            time_in_force: Default::default(),
+            post_only: false,
         }
     }
 
@@ -155,6 +158,7 @@ impl World {
             slots,
             budget_nanocredits: budget,
             ask: None,
+            filters: Default::default(),
         }
     }
 

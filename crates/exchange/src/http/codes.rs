@@ -8,13 +8,14 @@ use crate::error::status_of;
 const DOCUMENT: &str = "docs/errors.md";
 
 /// Where codes are named: each in functions that are called `code`.
-const SOURCES: [&str; 7] = [
+const SOURCES: [&str; 8] = [
     "crates/clearing/src/payments.rs",
     "crates/clearing/src/rejection.rs",
     "crates/exchange/src/agent.rs",
     "crates/exchange/src/error.rs",
     "crates/exchange/src/receipts.rs",
     "crates/ledger/src/transfer.rs",
+    "crates/market/src/admission.rs",
     "crates/market/src/instrument.rs",
 ];
 

@@ -15,6 +15,7 @@ use wire::{Invoice, JobView, LeaseView, NewJob, TopUp};
 use super::{Account, Answer, Id, JsonBody, Listed, Page, Rows, Shared, checked_name};
 use crate::app::App;
 use crate::config::limits;
+use crate::core::Core;
 use crate::error::ApiError;
 use crate::sequencer::Request;
 use crate::spec;
@@ -42,8 +43,12 @@ pub(super) async fn submit(
     }
     let (tasks, instrument) = (new.tasks.clone(), new.instrument.clone());
     let (app_blobs, blob_max_bytes) = (app.blobs.clone(), app.config.blob_max_bytes);
+    let found = move |core: &mut Core| {
+        core.state.market().instrument(&instrument).map(|(_, found)| found.clone())
+    };
+    let instrument = app.sequencer.read(found).await?;
     let checked = tokio::task::spawn_blocking(move || {
-        spec::check(app_blobs.as_ref(), &tasks, market::instrument(&instrument), blob_max_bytes)
+        spec::check(app_blobs.as_ref(), &tasks, instrument.as_ref(), blob_max_bytes)
     });
     let tasks = checked.await.map_err(|_| ApiError::Internal)??;
     let command = Command::SubmitJob {
@@ -56,9 +61,21 @@ pub(super) async fn submit(
         slots: new.slots,
         budget_nanocredits: new.budget_nanocredits,
         ask: new.ask,
+        filters: filters(&new.filters),
     };
     app.sequencer.command(command).await?;
     view(&app, account, new.job).await
+}
+
+/// A wish as the market compares it: more is better, in each attribute.
+fn filters(wanted: &wire::Filters) -> market::Filters {
+    let mut at_least = market::Attributes::default();
+    at_least.0[clearing::attributes::SPEED] = wanted.speed_min_mfuel_per_s;
+    at_least.0[clearing::attributes::TRUST] = wanted.trust_min;
+    at_least.0[clearing::attributes::KEPT_LEASES] =
+        wanted.seller_ended_max.map_or(0, |ended| 100u32.saturating_sub(ended));
+    let excluded = wanted.exclude_machines.iter().map(|machine| market::GroupId(machine.0));
+    market::Filters { at_least, excluded: excluded.collect() }
 }
 
 /// One's jobs

@@ -1,13 +1,24 @@
 //! Orders and the public market.
 
+use std::sync::Arc;
+
 use axum::Json;
-use axum::extract::State;
+use axum::extract::{FromRequestParts, Query, State};
+use axum::http::request::Parts;
 use base::OrderId;
 use clearing::Command;
-use wire::{BookView, InstrumentView, NewOrder, OrderView, TradeView};
+use serde::Deserialize;
+use utoipa::IntoParams;
+use wire::{
+    BookView, CancelAfter, CancelAfterSet, InstrumentView, NewOrder, OrderView, TimeInForce,
+    TradeView,
+};
 
 use super::page::place_text;
 use super::{Account, Answer, Id, JsonBody, Listed, Page, Rows, Shared, checked_name};
+use crate::app::App;
+use crate::config::limits;
+use crate::core::Core;
 use crate::error::ApiError;
 use crate::store::StoreReader;
 use crate::views;
@@ -25,8 +36,8 @@ pub(super) async fn place(
     State(app): Shared,
     JsonBody(new): JsonBody<NewOrder>,
 ) -> Answer<OrderView> {
-    let NewOrder { client_order_id, machine, instrument, quantity, price_nanocredits_per_tfuel } =
-        new;
+    let time_in_force = time_in_force(&new)?;
+    let NewOrder { client_order_id, machine, instrument, quantity, post_only, .. } = new;
     checked_name("client_order_id", &client_order_id)?;
     // The command has no account in it, since agents place asks for themselves.
     let owns = app
@@ -41,7 +52,10 @@ pub(super) async fn place(
         client_order_id: client_order_id.clone(),
         instrument,
         quantity,
-        price_nanocredits_per_tfuel,
+        price_nanocredits_per_tfuel: new.price_nanocredits_per_tfuel.unwrap_or(0),
+        market: new.price_nanocredits_per_tfuel.is_none(),
+        time_in_force,
+        post_only,
     };
     app.sequencer.command(command).await?;
     let order = app
@@ -49,6 +63,21 @@ pub(super) async fn place(
         .read(move |core| core.state.client_order(machine, &client_order_id).map(views::order))
         .await?;
     order.map(Json).ok_or(ApiError::Internal)
+}
+
+fn time_in_force(new: &NewOrder) -> Result<market::TimeInForce, ApiError> {
+    match (new.time_in_force, new.expires_at_ms) {
+        (TimeInForce::Gtt, Some(until_ms)) => Ok(market::TimeInForce::Gtt { until_ms }),
+        (TimeInForce::Gtt, None) => {
+            Err(ApiError::InvalidJson("expires_at_ms: a `gtt` order needs it".to_owned()))
+        }
+        (_, Some(_)) => {
+            Err(ApiError::InvalidJson("expires_at_ms: only a `gtt` order has it".to_owned()))
+        }
+        (TimeInForce::Gtc, None) => Ok(market::TimeInForce::Gtc),
+        (TimeInForce::Ioc, None) => Ok(market::TimeInForce::Ioc),
+        (TimeInForce::Fok, None) => Ok(market::TimeInForce::Fok),
+    }
 }
 
 /// One's orders
@@ -102,6 +131,67 @@ pub(super) async fn cancel(
     order(Account(account), State(app), Id(id)).await
 }
 
+/// Which orders.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(super) struct Which {
+    /// Only those of this instrument.
+    instrument: Option<String>,
+}
+
+impl FromRequestParts<Arc<App>> for Which {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, ApiError> {
+        let Query(which) = Query::<Which>::from_request_parts(parts, app)
+            .await
+            .map_err(|error| ApiError::InvalidQuery(error.body_text()))?;
+        Ok(which)
+    }
+}
+
+/// Cancel all of one's asks
+///
+/// The bids of jobs stay: cancel the jobs. Answers with the open orders that are left.
+#[utoipa::path(
+    delete, path = "/v1/orders", operation_id = "cancel_orders", tag = "orders",
+    params(Which),
+    responses((status = OK, body = [OrderView], description = "What is still open")),
+)]
+pub(super) async fn cancel_all(
+    Account(account): Account,
+    State(app): Shared,
+    which: Which,
+) -> Answer<Vec<OrderView>> {
+    let command = Command::CancelOrders { account, instrument: which.instrument };
+    app.sequencer.command(command).await?;
+    let open = move |core: &mut Core| {
+        let orders = core.state.market().owner_orders(account);
+        let open = orders.filter_map(|order| core.state.order(order.order).map(views::order));
+        open.take(limits::LIST_ROWS as usize).collect()
+    };
+    Ok(Json(app.sequencer.read(open).await?))
+}
+
+/// Set the dead man's switch
+///
+/// Unless this is said again in time, all of one's asks are withdrawn. Whoever manages orders from
+/// afar says it every few seconds, so that a lost connection does not leave offers behind.
+#[utoipa::path(
+    post, path = "/v1/orders/cancel-after", operation_id = "cancel_after", tag = "orders",
+    request_body = CancelAfter,
+    responses((status = OK, body = CancelAfterSet, description = "When it trips")),
+)]
+pub(super) async fn cancel_after(
+    Account(account): Account,
+    State(app): Shared,
+    JsonBody(CancelAfter { after_ms }): JsonBody<CancelAfter>,
+) -> Answer<CancelAfterSet> {
+    app.sequencer.command(Command::CancelAfter { account, after_ms }).await?;
+    let due = move |core: &mut Core| core.state.cancel_after_ms(account);
+    Ok(Json(CancelAfterSet { due_at_ms: app.sequencer.read(due).await? }))
+}
+
 /// What is traded
 #[utoipa::path(
     get, path = "/v1/instruments", operation_id = "list_instruments", tag = "market",
@@ -120,8 +210,9 @@ pub(super) async fn instruments(State(app): Shared) -> Answer<Vec<InstrumentView
     responses((status = OK, body = BookView, description = "Best first")),
 )]
 pub(super) async fn book(State(app): Shared, Id(name): Id<String>) -> Answer<BookView> {
-    let name = known(name)?;
-    Ok(Json(app.sequencer.read(move |core| views::book(core, &name)).await?))
+    let asked = name.clone();
+    let found = app.sequencer.read(move |core| views::book(core, &asked)).await?;
+    found.map(Json).ok_or(ApiError::NotFound { what: "instrument", id: name })
 }
 
 /// The fills of an instrument
@@ -136,15 +227,15 @@ pub(super) async fn trades(
     Id(name): Id<String>,
     page: Page,
 ) -> Listed<TradeView> {
-    let name = known(name)?;
+    let name = known(&app, name).await?;
     let (before, limit) = (page.place()?, page.limit());
     let read = move |reader: &mut dyn StoreReader| reader.trades(&name, before, limit + 1);
     Ok(Rows::up_to(limit, app.reading(read).await?, place_text))
 }
 
-fn known(name: String) -> Result<String, ApiError> {
-    match market::instrument(&name) {
-        Some(_) => Ok(name),
-        None => Err(ApiError::NotFound { what: "instrument", id: name }),
-    }
+async fn known(app: &App, name: String) -> Result<String, ApiError> {
+    let asked = name.clone();
+    let found =
+        app.sequencer.read(move |core| core.state.market().instrument(&asked).is_some()).await?;
+    if found { Ok(name) } else { Err(ApiError::NotFound { what: "instrument", id: name }) }
 }

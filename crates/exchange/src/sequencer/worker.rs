@@ -19,7 +19,7 @@ use crate::store::{CredentialChange, Entry, JoinCodeState, Store, StoreError, St
 
 /// Version of the rules by which this program decides. Rises when a command may come to other
 /// events than before: re-deciding old entries is a check only within one version.
-const RULES_VERSION: u32 = 1;
+const RULES_VERSION: u32 = 2;
 
 /// Who waits for a decision.
 enum Origin {
@@ -272,7 +272,8 @@ impl Worker {
             .into_iter()
             .map(|machine| (Command::LapseMachine { machine }, Origin::Lapse(machine)))
             .collect();
-        if now >= self.tick_due && !self.stale {
+        let scans_wait = self.core.state.market().unfinished_scans() > 0;
+        if (now >= self.tick_due || scans_wait) && !self.stale {
             self.tick_due = now + Duration::from_secs(1);
             for waiting in self.waiters.values_mut() {
                 waiting.retain(|waiter| !waiter.news.is_closed());

@@ -123,7 +123,10 @@ async fn owners_place_and_withdraw_asks_over_rest() {
         machine: agent.machine,
         instrument: "cpu.2g.any".to_owned(),
         quantity: 2,
-        price_nanocredits_per_tfuel: 400_000,
+        price_nanocredits_per_tfuel: Some(400_000),
+        time_in_force: wire::TimeInForce::Gtc,
+        expires_at_ms: None,
+        post_only: false,
     };
     let (_, stranger) = server.account("Eve", 0).await;
     assert_eq!(stranger.refused("/v1/orders", &order).await.0, 404);

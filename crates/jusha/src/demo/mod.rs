@@ -120,6 +120,7 @@ async fn perform(options: &Demo, stage: &mut Stage) -> CliResult {
         upload.add(Draft { task, fuel_max }).await?;
     }
     let purchase = Purchase {
+        filters: buy::MachineFilters::default(),
         max_price: Some(MAX_PRICE),
         budget: Some(BUDGET),
         slots: Some(3),

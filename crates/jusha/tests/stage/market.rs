@@ -147,8 +147,8 @@ impl Stage {
         let slots: u32 = self.machines.iter().map(|machine| machine.slots).sum();
         until("every slot in the book", async || {
             let book = self.operator.book(INSTRUMENT).await.unwrap();
-            let offered: u32 = book.asks.iter().map(|level| level.quantity).sum();
-            (offered == slots && book.bids.is_empty()).then_some(())
+            let offered: u64 = book.asks.iter().map(|level| level.quantity).sum();
+            (offered == u64::from(slots) && book.bids.is_empty()).then_some(())
         })
         .await;
     }
@@ -206,6 +206,7 @@ impl Stage {
             slots,
             budget_nanocredits: BUDGET,
             ask: None,
+            filters: Default::default(),
         }
     }
 

@@ -188,6 +188,7 @@ impl Client {
             slots: 8,
             budget_nanocredits: CREDIT,
             ask: None,
+            filters: Default::default(),
         }
     }
 
