@@ -1,6 +1,7 @@
 //! What can go wrong between a client and an exchange.
 
 use base::Digest;
+use wire::CodingError;
 
 /// A request was not answered, or answered by a refusal.
 #[derive(Debug, thiserror::Error)]
@@ -51,6 +52,15 @@ pub enum ClientError {
     /// A blob does not have its address.
     #[error("blob {0} arrived altered")]
     Altered(Digest),
+    /// A blob can't be decoded.
+    #[error("blob {digest} can't be read")]
+    Coding {
+        /// Which.
+        digest: Digest,
+        /// Why.
+        #[source]
+        source: CodingError,
+    },
 }
 
 impl ClientError {
@@ -60,6 +70,7 @@ impl ClientError {
             ClientError::Unreachable { .. }
             | ClientError::Gateway { .. }
             | ClientError::Altered(_) => true,
+            ClientError::Coding { source, .. } => !matches!(source, CodingError::TooLong { .. }),
             ClientError::Refused { status, .. } => *status >= 500 || matches!(*status, 408 | 429),
             ClientError::Url { .. } | ClientError::NotAnExchange { .. } => false,
         }

@@ -191,7 +191,15 @@ impl Client {
     }
 
     async fn json<A: DeserializeOwned>(&self, request: RequestBuilder) -> Result<A, ClientError> {
-        let bytes = self.answer(request).await?.bytes().await.map_err(|e| self.unreachable(e))?;
+        self.read(self.answer(request).await?).await
+    }
+
+    /// An answer's JSON.
+    pub(crate) async fn read<A: DeserializeOwned>(
+        &self,
+        response: Response,
+    ) -> Result<A, ClientError> {
+        let bytes = response.bytes().await.map_err(|e| self.unreachable(e))?;
         serde_json::from_slice(&bytes).map_err(|error| ClientError::NotAnExchange {
             url: self.url.clone(),
             problem: error.to_string(),

@@ -13,7 +13,7 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use base::Digest;
 use serde_json::{Map, Value, json};
-use wire::ErrorBody;
+use wire::{CodingError, ErrorBody};
 
 use crate::blobs::BlobError;
 use crate::sequencer::Failure;
@@ -111,6 +111,8 @@ pub(crate) enum ApiError {
     RateLimited { retry_after: Duration },
     #[error("no answer in {ms} ms; whether it was done is unknown: ask again with the same id")]
     TimedOut { ms: u64 },
+    #[error("the blob can't be read: {0}")]
+    Coding(CodingError),
     #[error("{what} {digest} is not in the store: upload it to /v1/blobs first")]
     MissingBlob { what: String, digest: Digest },
     #[error("task {index}: {message}")]
@@ -123,6 +125,15 @@ pub(crate) enum ApiError {
     Failure(#[from] Failure),
     #[error("the exchange failed inside: see its log, and report it")]
     Internal,
+}
+
+impl From<CodingError> for ApiError {
+    fn from(error: CodingError) -> Self {
+        match error {
+            CodingError::TooLong { max } => ApiError::BlobTooLarge { max },
+            other => ApiError::Coding(other),
+        }
+    }
 }
 
 impl ApiError {
@@ -147,6 +158,8 @@ impl ApiError {
             ApiError::BlobTooLarge { .. } => "blob_too_large",
             ApiError::WebSocketExpected(_) => "websocket_expected",
             ApiError::BrokenBody => "broken_body",
+            ApiError::Coding(CodingError::Unknown(_)) => "unknown_coding",
+            ApiError::Coding(_) => "invalid_coding",
             ApiError::BodyTooSlow { .. } => "body_too_slow",
             ApiError::RateLimited { .. } => "rate_limited",
             ApiError::TimedOut { .. } => "timed_out",
@@ -199,6 +212,7 @@ pub(crate) fn status_of(code: &str) -> StatusCode {
         "method_not_allowed" => StatusCode::METHOD_NOT_ALLOWED,
         "machine_owned" => StatusCode::CONFLICT,
         "body_too_large" | "blob_too_large" => StatusCode::PAYLOAD_TOO_LARGE,
+        "unknown_coding" => StatusCode::UNSUPPORTED_MEDIA_TYPE,
         "body_too_slow" => StatusCode::REQUEST_TIMEOUT,
         "rate_limited" => StatusCode::TOO_MANY_REQUESTS,
         "timed_out" => StatusCode::GATEWAY_TIMEOUT,

@@ -11,12 +11,13 @@ use std::time::{Duration, SystemTime};
 use base::Digest;
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 use reqwest::StatusCode;
-use wire::{BlobQuery, ErrorBody};
+use reqwest::header::{ACCEPT_ENCODING, CONTENT_ENCODING};
+use wire::{
+    Arriving, BLOB_BYTES_MAX, BlobQuery, BlobStored, CodingError, ErrorBody, ZSTD, accepts_zstd,
+};
 
 use crate::durable;
 
-/// Longest blob that is accepted: as long as a memory of 4 GiB could never be in one piece.
-const BLOB_BYTES_MAX: usize = 1 << 30;
 /// The cache is trimmed to this when it has grown past it.
 const CACHE_BYTES_MAX: u64 = 4 << 30;
 /// Transfers at once per attempt.
@@ -44,8 +45,8 @@ pub(crate) enum BlobError {
     Absent(Digest),
     #[error("blob {0} arrived altered")]
     Altered(Digest),
-    #[error("blob {0} is longer than {BLOB_BYTES_MAX} bytes")]
-    TooLong(Digest),
+    #[error("blob {0} can't be read")]
+    Coding(Digest, #[source] CodingError),
     #[error("the exchange refused a blob request: {message} ({code}, {status})")]
     Refused { status: StatusCode, code: String, message: String },
 }
@@ -55,7 +56,8 @@ impl BlobError {
     pub(crate) fn is_transient(&self) -> bool {
         match self {
             BlobError::Unreachable(_) | BlobError::Altered(_) => true,
-            BlobError::Absent(_) | BlobError::TooLong(_) => false,
+            BlobError::Absent(_) | BlobError::Coding(_, CodingError::TooLong { .. }) => false,
+            BlobError::Coding(..) => true,
             // A full disk at the exchange (507) is mended sooner or later, too.
             BlobError::Refused { status, .. } => {
                 status.is_server_error()
@@ -104,6 +106,7 @@ impl Blobs {
             .http
             .get(format!("{}/v1/blobs/{digest}", self.url))
             .bearer_auth(&self.token)
+            .header(ACCEPT_ENCODING, ZSTD)
             .send()
             .await
             .map_err(BlobError::Unreachable)?;
@@ -113,13 +116,14 @@ impl Blobs {
         if !response.status().is_success() {
             return Err(refused(response).await);
         }
-        let mut bytes = Vec::new();
-        while let Some(chunk) = response.chunk().await.map_err(BlobError::Unreachable)? {
-            if bytes.len() + chunk.len() > BLOB_BYTES_MAX {
-                return Err(BlobError::TooLong(digest));
-            }
-            bytes.extend_from_slice(&chunk);
+        let coding = |error| BlobError::Coding(digest, error);
+        let named = response.headers().get(CONTENT_ENCODING);
+        let named = named.map(|value| value.to_str().unwrap_or("(not text)"));
+        let mut arriving = Arriving::new(named, BLOB_BYTES_MAX).map_err(coding)?;
+        while let Some(piece) = response.chunk().await.map_err(BlobError::Unreachable)? {
+            arriving.push(&piece).map_err(coding)?;
         }
+        let bytes = arriving.finish().map_err(coding)?;
         if Digest::of(&bytes) == digest { Ok(bytes) } else { Err(BlobError::Altered(digest)) }
     }
 
@@ -138,15 +142,19 @@ impl Blobs {
     /// Uploads those of `blobs` that the exchange lacks.
     pub(crate) async fn store(&self, blobs: &[(Digest, &[u8])]) -> Result<(), BlobError> {
         for batch in blobs.chunks(QUERY_DIGESTS_MAX) {
-            let lacking = self.lacking(batch.iter().map(|(digest, _)| *digest).collect()).await?;
+            let (lacking, zstd) =
+                self.lacking(batch.iter().map(|(digest, _)| *digest).collect()).await?;
             stream::iter(batch.iter().filter(|(digest, _)| lacking.contains(digest)).map(Ok))
-                .try_for_each_concurrent(CONCURRENCY, |(_, bytes)| self.upload(bytes))
+                .try_for_each_concurrent(CONCURRENCY, |(digest, bytes)| {
+                    self.upload(*digest, bytes, zstd)
+                })
                 .await?;
         }
         Ok(())
     }
 
-    async fn lacking(&self, digests: Vec<Digest>) -> Result<Vec<Digest>, BlobError> {
+    /// Which of them the exchange lacks, and whether it takes them in zstd.
+    async fn lacking(&self, digests: Vec<Digest>) -> Result<(Vec<Digest>, bool), BlobError> {
         let response = self
             .http
             .post(format!("{}/v1/blobs/missing", self.url))
@@ -158,20 +166,26 @@ impl Blobs {
         if !response.status().is_success() {
             return Err(refused(response).await);
         }
+        let mut accepted = response.headers().get_all(ACCEPT_ENCODING).iter();
+        let zstd = accepted.any(|value| value.to_str().is_ok_and(accepts_zstd));
         let answer: BlobQuery = response.json().await.map_err(BlobError::Unreachable)?;
-        Ok(answer.digests)
+        Ok((answer.digests, zstd))
     }
 
-    async fn upload(&self, bytes: &[u8]) -> Result<(), BlobError> {
-        let response = self
-            .http
-            .post(format!("{}/v1/blobs", self.url))
-            .bearer_auth(&self.token)
-            .body(bytes.to_vec())
-            .send()
-            .await
-            .map_err(BlobError::Unreachable)?;
-        if response.status().is_success() { Ok(()) } else { Err(refused(response).await) }
+    async fn upload(&self, digest: Digest, bytes: &[u8], zstd: bool) -> Result<(), BlobError> {
+        let request = self.http.post(format!("{}/v1/blobs", self.url)).bearer_auth(&self.token);
+        // Outputs can be long.
+        let encoded = tokio::task::block_in_place(|| zstd.then(|| wire::encode(bytes)).flatten());
+        let request = match encoded {
+            Some(encoded) => request.header(CONTENT_ENCODING, ZSTD).body(encoded),
+            None => request.body(bytes.to_vec()),
+        };
+        let response = request.send().await.map_err(BlobError::Unreachable)?;
+        if !response.status().is_success() {
+            return Err(refused(response).await);
+        }
+        let stored: BlobStored = response.json().await.map_err(BlobError::Unreachable)?;
+        if stored.digest == digest { Ok(()) } else { Err(BlobError::Altered(digest)) }
     }
 }
 
@@ -222,7 +236,85 @@ fn trim(cache: &Path, bytes_max: u64) {
 
 #[cfg(test)]
 mod tests {
+    use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+    use tokio::net::TcpListener;
+
     use super::*;
+
+    /// Blobs of an exchange that gives one prepared answer (head lines and body) per request, and
+    /// the requests that it got.
+    async fn exchange_of(
+        answers: Vec<(&'static str, Vec<u8>)>,
+    ) -> (Blobs, tokio::task::JoinHandle<Vec<(String, Vec<u8>)>>) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let requests = tokio::spawn(async move {
+            let mut requests = Vec::new();
+            for (head, body) in answers {
+                let (stream, _) = listener.accept().await.unwrap();
+                let mut stream = BufReader::new(stream);
+                let mut got = String::new();
+                while !got.ends_with("\r\n\r\n") {
+                    stream.read_line(&mut got).await.unwrap();
+                }
+                got.make_ascii_lowercase();
+                let length = got.lines().find_map(|line| line.strip_prefix("content-length: "));
+                let mut sent = vec![0; length.map_or(0, |length| length.parse().unwrap())];
+                stream.read_exact(&mut sent).await.unwrap();
+                requests.push((got, sent));
+                let length = body.len();
+                let head = format!(
+                    "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: {length}\r\n{head}\r\n"
+                );
+                stream.write_all(head.as_bytes()).await.unwrap();
+                stream.write_all(&body).await.unwrap();
+            }
+            requests
+        });
+        (Blobs::new(&url, "token", PathBuf::from("/nonexistent")), requests)
+    }
+
+    async fn upload_to(accepts: &'static str, blob: &[u8]) -> (String, Vec<u8>) {
+        let digest = Digest::of(blob);
+        let lacking = serde_json::to_vec(&BlobQuery { digests: vec![digest] }).unwrap();
+        let stored = BlobStored { digest, bytes: blob.len() as u64 };
+        let stored = serde_json::to_vec(&stored).unwrap();
+        let (blobs, requests) = exchange_of(vec![(accepts, lacking), ("", stored)]).await;
+        blobs.store(&[(digest, blob)]).await.unwrap();
+        requests.await.unwrap().pop().unwrap()
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn only_an_exchange_that_takes_zstd_gets_it() {
+        let leaf: Vec<u8> = (0..65_536_u32).map(|i| (i >> 4) as u8).collect();
+        // As version 0.1 answers.
+        let (head, body) = upload_to("", &leaf).await;
+        assert!(!head.contains("content-encoding") && body == leaf, "{head}");
+        let (head, body) = upload_to("Accept-Encoding: zstd\r\n", &leaf).await;
+        assert!(head.contains("content-encoding: zstd") && body.len() < leaf.len() / 8, "{head}");
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_blob_in_zstd_is_read_and_what_breaks_off_is_asked_for_again() {
+        let leaf: Vec<u8> = (0..65_536_u32).map(|i| (i >> 4) as u8).collect();
+        let (zstd, digest) = ("Content-Encoding: zstd\r\n", Digest::of(&leaf));
+        let coded = wire::encode(&leaf).unwrap();
+        let cut = coded[..coded.len() - 9].to_vec();
+        let other = wire::encode(&[0; 4096]).unwrap();
+        let answers = vec![(zstd, coded), (zstd, cut), (zstd, other), ("", leaf.clone())];
+        let (blobs, requests) = exchange_of(answers).await;
+        assert_eq!(blobs.download(digest).await.unwrap(), leaf);
+        let broken = blobs.download(digest).await.unwrap_err();
+        assert!(matches!(broken, BlobError::Coding(_, CodingError::Truncated)), "{broken:?}");
+        assert!(broken.is_transient());
+        let altered = blobs.download(digest).await.unwrap_err();
+        assert!(matches!(altered, BlobError::Altered(_)), "{altered:?}");
+        // As version 0.1 answers.
+        assert_eq!(blobs.download(digest).await.unwrap(), leaf);
+        for (head, _) in requests.await.unwrap() {
+            assert!(head.contains("accept-encoding: zstd"), "{head}");
+        }
+    }
 
     #[test]
     fn a_damaged_cached_blob_is_not_used() {

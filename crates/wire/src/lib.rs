@@ -5,6 +5,7 @@
 //! unknown fields are ignored and new fields are optional, so that version N−1 keeps working.
 
 mod agent;
+mod coding;
 mod market;
 mod money;
 mod receipt;
@@ -12,6 +13,7 @@ mod rest;
 mod task;
 
 pub use agent::*;
+pub use coding::*;
 pub use market::*;
 pub use money::*;
 pub use receipt::*;

@@ -3,14 +3,18 @@
 use axum::Json;
 use axum::body::{Body, Bytes};
 use axum::extract::{Request, State};
-use axum::response::Response;
+use axum::http::header::{
+    ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, VARY,
+};
+use axum::http::{HeaderMap, HeaderValue};
+use axum::response::{IntoResponse, Response};
 use base::Digest;
 use futures_util::{StreamExt, stream};
-use wire::{BlobQuery, BlobStored};
+use wire::{BlobQuery, BlobStored, Decoder, ZSTD, accepts_zstd};
 
 use super::body::broken;
 use super::{Answer, BlobUser, Id, JsonBody, Shared, octets};
-use crate::blobs::BlobStore;
+use crate::blobs::{BlobStore, BlobWriter};
 use crate::config::limits;
 use crate::error::ApiError;
 
@@ -21,7 +25,8 @@ const SENT_BYTES: usize = 64 << 10;
 
 /// Store a blob
 ///
-/// With an account's or a machine's token. The same content is stored once.
+/// With an account's or a machine's token. The same content is stored once. It may come in zstd
+/// (`content-encoding`); the address is that of the content as it is.
 #[utoipa::path(
     post, path = "/v1/blobs", operation_id = "store_blob", tag = "blobs",
     request_body(content = Vec<u8>, content_type = "application/octet-stream"),
@@ -31,15 +36,19 @@ pub(super) async fn store(_: BlobUser, State(app): Shared, request: Request) -> 
     let max = app.config.blob_max_bytes;
     let announced = request
         .headers()
-        .get(axum::http::header::CONTENT_LENGTH)
+        .get(CONTENT_LENGTH)
         .and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
     if announced.is_some_and(|bytes| bytes > max) {
         return Err(ApiError::BlobTooLarge { max });
     }
+    let coding = request.headers().get(CONTENT_ENCODING);
+    let coding = coding.map(|value| value.to_str().unwrap_or("(not text)"));
+    let decoder = Decoder::new(coding, max)?;
     // Held to the end: what is in memory of all uploads together stays bounded.
     let _turn = app.blob_writes.acquire().await.map_err(|_| ApiError::Internal)?;
     let mut body = request.into_body().into_data_stream();
-    let mut writer = app.with_blobs(|blobs| blobs.begin()).await?;
+    let writer = app.with_blobs(|blobs| blobs.begin()).await?;
+    let mut upload = Upload { decoder, writer };
     let (mut piece, mut total) = (Vec::new(), 0);
     loop {
         let next = body.next().await.transpose().map_err(broken)?;
@@ -52,29 +61,42 @@ pub(super) async fn store(_: BlobUser, State(app): Shared, request: Request) -> 
             piece.extend_from_slice(&bytes);
         }
         if ended {
-            let (digest, bytes) = app
-                .with_blobs(move |_| {
-                    writer.write(&piece)?;
-                    writer.finish()
-                })
-                .await?;
+            let (digest, bytes) = app.with_blobs(move |_| Ok(upload.end(&piece))).await??;
             return Ok(Json(BlobStored { digest, bytes }));
         }
         if piece.len() >= PIECE_BYTES {
-            (writer, piece) = app
-                .with_blobs(move |_| {
-                    writer.write(&piece)?;
+            let took = app.with_blobs(move |_| {
+                Ok(upload.take(&piece).map(|()| {
                     piece.clear();
-                    Ok((writer, piece))
-                })
-                .await?;
+                    (upload, piece)
+                }))
+            });
+            (upload, piece) = took.await??;
         }
+    }
+}
+
+/// A blob on its way in.
+struct Upload {
+    decoder: Decoder,
+    writer: Box<dyn BlobWriter>,
+}
+
+impl Upload {
+    fn take(&mut self, piece: &[u8]) -> Result<(), ApiError> {
+        self.decoder.push(piece, |bytes| Ok(self.writer.write(bytes)?))
+    }
+
+    fn end(mut self, piece: &[u8]) -> Result<(Digest, u64), ApiError> {
+        self.take(piece)?;
+        self.decoder.finish()?;
+        Ok(self.writer.finish()?)
     }
 }
 
 /// A blob's content
 ///
-/// With an account's or a machine's token.
+/// With an account's or a machine's token. In zstd where `accept-encoding` lists it.
 #[utoipa::path(
     get, path = "/v1/blobs/{digest}", operation_id = "fetch_blob", tag = "blobs",
     params(("digest" = Digest, Path, description = "The digest of its content")),
@@ -84,6 +106,7 @@ pub(super) async fn fetch(
     _: BlobUser,
     State(app): Shared,
     Id(digest): Id<Digest>,
+    headers: HeaderMap,
 ) -> Result<Response, ApiError> {
     // For as long as the disk takes, never for as long as the client does.
     let permit = app.blob_reads.acquire().await.map_err(|_| ApiError::Internal)?;
@@ -91,13 +114,30 @@ pub(super) async fn fetch(
     drop(permit);
     let reader = reader.ok_or_else(|| unknown(digest))?;
     let length = reader.length();
-    let pieces = stream::try_unfold((app, reader), async |(app, mut reader)| {
+    let mut accepted = headers.get_all(ACCEPT_ENCODING).iter().filter_map(|v| v.to_str().ok());
+    let in_zstd = length >= wire::CODED_BYTES_MIN && accepted.any(accepts_zstd);
+    let pieces = stream::try_unfold((app, reader), move |(app, mut reader)| async move {
         // Each holds a piece in memory at most, however slowly it is taken.
-        let read = move |_: &dyn BlobStore| Ok((reader.read(SENT_BYTES)?, reader));
-        let (piece, reader) = app.with_blobs(read).await?;
-        Ok::<_, ApiError>((!piece.is_empty()).then(|| (Bytes::from(piece), (app, reader))))
+        let read = move |_: &dyn BlobStore| {
+            let piece = reader.read(SENT_BYTES)?;
+            let is_last = piece.is_empty();
+            // Each is a frame by itself, so that nothing is kept between them.
+            let piece = if in_zstd && !is_last { wire::frame(&piece) } else { Ok(piece) };
+            Ok(piece.map(|piece| (!is_last).then_some((Bytes::from(piece), reader))))
+        };
+        let next = app.with_blobs(read).await?.map_err(|_| ApiError::Internal)?;
+        Ok::<_, ApiError>(next.map(|(piece, reader)| (piece, (app, reader))))
     });
-    Ok(octets(Body::from_stream(pieces), length))
+    let body = Body::from_stream(pieces);
+    let mut response = if in_zstd {
+        // How long it will be is known at its end.
+        let headers = [(CONTENT_TYPE, "application/octet-stream"), (CONTENT_ENCODING, ZSTD)];
+        (headers, body).into_response()
+    } else {
+        octets(body, length)
+    };
+    response.headers_mut().insert(VARY, HeaderValue::from_name(ACCEPT_ENCODING));
+    Ok(response)
 }
 
 /// A blob's length
@@ -129,7 +169,7 @@ pub(super) async fn missing(
     _: BlobUser,
     State(app): Shared,
     JsonBody(query): JsonBody<BlobQuery>,
-) -> Answer<BlobQuery> {
+) -> Result<([(HeaderName, &'static str); 1], Json<BlobQuery>), ApiError> {
     if query.digests.len() > limits::QUERY_DIGESTS {
         let message = format!("digests: more than {}; ask in parts", limits::QUERY_DIGESTS);
         return Err(ApiError::InvalidJson(message));
@@ -145,7 +185,8 @@ pub(super) async fn missing(
             Ok(lacking)
         })
         .await?;
-    Ok(Json(BlobQuery { digests }))
+    // Whoever uploads asks this first, and so learns what may be sent.
+    Ok(([(ACCEPT_ENCODING, ZSTD)], Json(BlobQuery { digests })))
 }
 
 fn unknown(digest: Digest) -> ApiError {
