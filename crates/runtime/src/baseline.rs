@@ -2,7 +2,7 @@
 //! capture costs what changed.
 //!
 //! A memory under watch ([`crate::dirty`]) is its own copy, but for the leaves that were written
-//! since. Everything else (frames, streams, files, a memory that can't be watched) is compared
+//! since. Everything else (frames, tables, streams, files, a memory that can't be watched) is compared
 //! with a copy, which is five times cheaper than hashing it.
 
 use std::collections::BTreeMap;
@@ -168,10 +168,11 @@ impl Pages {
 }
 
 /// All bytes of the last capture.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Baseline {
     pub memory: Option<Pages>,
     pub frames: Copy,
+    pub tables: Copy,
     pub contents: Vec<Copy>,
 }
 
@@ -186,7 +187,7 @@ impl Baseline {
         if let Some(pages) = &self.memory {
             pages.collect(memory, &wanted, &mut leaves);
         }
-        for copy in [&self.frames].into_iter().chain(&self.contents) {
+        for copy in [&self.frames, &self.tables].into_iter().chain(&self.contents) {
             copy.collect(&wanted, &mut leaves);
         }
         leaves

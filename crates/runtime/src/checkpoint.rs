@@ -15,7 +15,7 @@ pub const LEAF_BYTES: usize = 64 << 10;
 /// Digest of a leaf of zeros, which is never stored or sent.
 static ZERO_LEAF: LazyLock<Digest> = LazyLock::new(|| Digest::of(&[0; LEAF_BYTES]));
 
-const MANIFEST_VERSION: u32 = 1;
+const MANIFEST_VERSION: u32 = 2;
 
 /// A state that can be resumed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -78,6 +78,8 @@ pub(crate) struct Manifest {
     pub memory: Option<Part>,
     /// The frame memory up to its end.
     pub frames: Part,
+    /// The tables ([`crate::kept_tables`]), if they can change.
+    pub tables: Option<Part>,
     pub world_meta: Vec<u8>,
     pub contents: Vec<Part>,
 }
@@ -129,6 +131,18 @@ impl Part {
     }
 }
 
+/// All runs of bytes of a state, in a fixed order; one that there isn't is empty.
+pub(crate) fn parts(
+    memory: &Option<Part>,
+    frames: &Part,
+    tables: &Option<Part>,
+    contents: &[Part],
+) -> Vec<Part> {
+    let first = [memory.clone().unwrap_or_default(), frames.clone()];
+    let tables = [tables.clone().unwrap_or_default()];
+    first.into_iter().chain(tables).chain(contents.iter().cloned()).collect()
+}
+
 /// The address of a leaf.
 pub(crate) fn leaf_digest(leaf: &[u8]) -> Digest {
     // Reading zeros is far cheaper than hashing them, and most of a young memory is zero.
@@ -154,22 +168,23 @@ pub(crate) fn changed_bytes(earlier: &[Part], now: &[Part]) -> u64 {
 impl Manifest {
     /// All runs of bytes of the state, in a fixed order.
     pub fn parts(&self) -> Vec<Part> {
-        let memory = self.memory.clone().unwrap_or_default();
-        [memory, self.frames.clone()].into_iter().chain(self.contents.iter().cloned()).collect()
+        parts(&self.memory, &self.frames, &self.tables, &self.contents)
     }
 
     /// The state root: nothing that depends on how often the task was interrupted.
     pub fn state_root(&self) -> Digest {
         let globals = postcard::to_stdvec(&self.globals).expect("plain data can be encoded");
         let memory = self.memory.as_ref().map(|part| part.root().0);
+        let tables = self.tables.as_ref().map(|part| part.root().0);
         let contents: Vec<u8> = self.contents.iter().flat_map(|part| part.root().0).collect();
         Digest::of_parts(
-            "jusha state root v1",
+            "jusha state root v2",
             &[
                 &globals,
                 &self.depth.to_le_bytes(),
                 memory.as_ref().map_or(&[], |root| root.as_slice()),
                 &self.frames.root().0,
+                tables.as_ref().map_or(&[], |root| root.as_slice()),
                 &self.world_meta,
                 &contents,
             ],

@@ -92,6 +92,8 @@ pub(crate) fn config(build: Build, level: OptLevel) -> Config {
         .max_wasm_stack(NATIVE_STACK_BYTES)
         .wasm_multi_memory(true)
         .wasm_branch_hinting(true)
+        .wasm_relaxed_simd(true)
+        .relaxed_simd_deterministic(true)
         .wasm_backtrace_max_frames(None);
     config
 }

@@ -13,9 +13,10 @@ use crate::base_state::{self, BaseError};
 use crate::chain;
 use crate::checkpoint::{self, Checkpoint, CheckpointError, Manifest, Part};
 use crate::engine::{Build, CompileError, Modules};
-use crate::instance::{Instance, InstanceError, State, Stop, world_config};
+use crate::instance::{Instance, InstanceError, State, world_config};
 use crate::protocol::{End, Outcome, Record, Redo, TrapCode};
 use crate::save::CheckpointFile;
+use crate::stop::Stop;
 use crate::task::Task;
 use crate::transform::Refusal;
 use crate::world::WorldConfig;
@@ -110,8 +111,7 @@ pub struct Execution<'t> {
 }
 
 fn parts(state: &State) -> Vec<Part> {
-    let memory = state.memory.clone().unwrap_or_default();
-    [memory, state.frames.clone()].into_iter().chain(state.contents.iter().cloned()).collect()
+    checkpoint::parts(&state.memory, &state.frames, &state.tables, &state.contents)
 }
 
 impl<'t> Execution<'t> {
@@ -496,6 +496,7 @@ fn manifest(
         depth: state.depth,
         memory: state.memory,
         frames: state.frames,
+        tables: state.tables,
         world_meta: state.world_meta,
         contents: state.contents,
     }

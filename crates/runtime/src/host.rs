@@ -43,6 +43,11 @@ impl ResourceLimiter for Host {
         Ok(())
     }
 
+    fn table_grow_failed(&mut self, error: wasmtime::Error) -> wasmtime::Result<()> {
+        self.shortage = Some(format!("a table could not grow: {error:#}"));
+        Ok(())
+    }
+
     fn table_growing(&mut self, _: usize, _: usize, _: Option<usize>) -> wasmtime::Result<bool> {
         Ok(true)
     }

@@ -14,10 +14,11 @@ use crate::checkpoint::{
     self, CheckpointError, GlobalValue, LEAF_BYTES, Manifest, Part, is_zero, zero_leaf,
 };
 use crate::float;
-use crate::host::{Exit, Host, PastLimit, define};
+use crate::host::{Host, define};
+use crate::kept_tables;
 use crate::leaf::Leaf;
-use crate::protocol::TrapCode;
 use crate::save::CheckpointFile;
+use crate::stop::{self, Stop};
 use crate::task::Task;
 use crate::transform::genesis;
 use crate::transform::layout::{self, export};
@@ -40,21 +41,8 @@ pub enum InstanceError {
     Fault(String),
 }
 
-fn fault(error: wasmtime::Error) -> InstanceError {
+pub(crate) fn fault(error: wasmtime::Error) -> InstanceError {
     InstanceError::Fault(format!("{error:#}"))
-}
-
-/// Why a run stopped.
-#[derive(Debug, PartialEq, Eq)]
-pub enum Stop {
-    /// At a safepoint at or past the stop; the frames are saved.
-    Safepoint,
-    /// `_start` returned, or the program exited.
-    Exited(i32),
-    /// It trapped. When not `exact`, the fuel is not known yet.
-    Trapped { code: TrapCode, exact: bool },
-    /// A bulk instruction would have passed the task's limit.
-    FuelLimit,
 }
 
 /// A task's program, somewhere between its first and last instruction.
@@ -64,6 +52,8 @@ pub struct Instance {
     store: Store<Host>,
     start: TypedFunc<(), ()>,
     frames: Memory,
+    /// In which tables are kept, and what makes them what it says.
+    tables: Option<(Memory, TypedFunc<(), ()>)>,
     globals: Vec<Global>,
     own: Own,
     /// The task's cumulative fuel.
@@ -94,6 +84,7 @@ pub struct State {
     pub depth: u32,
     pub memory: Option<Part>,
     pub frames: Part,
+    pub tables: Option<Part>,
     pub world_meta: Vec<u8>,
     pub contents: Vec<Part>,
 }
@@ -158,6 +149,13 @@ impl Instance {
         let frames = instance
             .get_memory(&mut store, export::FRAMES)
             .ok_or_else(|| InstanceError::Fault("an artefact lacks its frame memory".to_owned()))?;
+        let tables = match instance.get_memory(&mut store, export::TABLES) {
+            Some(memory) => {
+                let restore = instance.get_typed_func(&mut store, export::RESTORE_TABLES);
+                Some((memory, restore.map_err(fault)?))
+            }
+            None => None,
+        };
         let own = Own {
             fuel: global(&instance, &mut store, export::FUEL)?,
             frames_end: global(&instance, &mut store, export::FRAMES_END)?,
@@ -191,12 +189,13 @@ impl Instance {
             }
             pages
         });
-        let baseline = Baseline { memory: pages, frames: Copy::default(), contents: Vec::new() };
+        let baseline = Baseline { memory: pages, ..Baseline::default() };
         Ok(Instance {
             baseline,
             store,
             start,
             frames,
+            tables,
             globals: globals.into_iter().map(|(_, global)| global).collect(),
             own,
             used: 0,
@@ -269,6 +268,7 @@ impl Instance {
             .ok_or_else(|| damaged("its frames are too many"))?
             .copy_from_slice(&frames);
         set_i32(&instance.own.frames_end, &mut instance.store, frames.len() as i32);
+        instance.restore_tables(manifest, leaves)?;
         if manifest.depth >= 1 << layout::DEPTH_BITS {
             return Err(damaged("its depth is impossible").into());
         }
@@ -278,6 +278,32 @@ impl Instance {
         instance.memory_page_fuel = manifest.usage.memory_page_fuel;
         instance.adopt(manifest, leaves)?;
         Ok(instance)
+    }
+
+    fn restore_tables(
+        &mut self,
+        manifest: &Manifest,
+        leaves: &BTreeMap<Digest, Leaf>,
+    ) -> Result<(), InstanceError> {
+        let damaged = |why: &str| CheckpointError::Damaged(why.to_owned());
+        let (memory, restore) = match (&self.tables, &manifest.tables) {
+            (None, None) => return Ok(()),
+            (Some((memory, restore)), Some(_)) => (*memory, restore.clone()),
+            _ => return Err(damaged("it has tables, or none, unlike its module").into()),
+        };
+        let part = manifest.tables.as_ref().expect("matched above");
+        let most = memory.data_size(&self.store) as u64;
+        if part.bytes > most {
+            return Err(damaged("its tables are too large").into());
+        }
+        kept_tables::write(memory.data_mut(&mut self.store), &checkpoint::bytes(part, leaves)?)?;
+        if restore.call(&mut self.store, ()).is_err() {
+            if let Some(shortage) = self.store.data_mut().shortage.take() {
+                return Err(InstanceError::Fault(shortage));
+            }
+            return Err(damaged("its tables hold what the module's can't").into());
+        }
+        Ok(())
     }
 
     /// An instance in the state of a base, in the world of its own task.
@@ -308,6 +334,7 @@ impl Instance {
         let copy = |part| Copy::of(part, leaves).ok_or_else(lacking);
         self.baseline.frames = copy(&manifest.frames)?;
         self.baseline.contents = manifest.contents.iter().map(copy).collect::<Result<_, _>>()?;
+        self.baseline.tables = copy(&manifest.tables.clone().unwrap_or_default())?;
         let parts = (self.store.data().memory, &manifest.memory, &mut self.baseline.memory);
         if let (Some(memory), Some(part), Some(pages)) = parts {
             pages.adopt(part, memory.data(&self.store));
@@ -391,46 +418,16 @@ impl Instance {
     }
 
     fn reason(&mut self, result: Result<(), wasmtime::Error>) -> Result<Stop, InstanceError> {
-        let error = match result {
+        match result {
             Ok(()) => {
                 let unwound = self.own.unwinding.get(&mut self.store).i32() == Some(1);
-                return Ok(if unwound { Stop::Safepoint } else { Stop::Exited(0) });
+                Ok(if unwound { Stop::Safepoint } else { Stop::Exited(0) })
             }
-            Err(error) => error,
-        };
-        if let Some(Exit(status)) = error.downcast_ref::<Exit>() {
-            return Ok(Stop::Exited(*status));
-        }
-        if error.is::<PastLimit>() {
-            return Ok(Stop::FuelLimit);
-        }
-        let Some(trap) = error.downcast_ref::<Trap>() else { return Err(fault(error)) };
-        let code = match trap {
-            Trap::UnreachableCodeReached => match self.own.trap.get(&mut self.store).i32() {
-                Some(layout::TRAP_STACK) => {
-                    return Ok(Stop::Trapped { code: TrapCode::StackExhausted, exact: true });
-                }
-                Some(layout::TRAP_FUEL) => return Ok(Stop::FuelLimit),
-                Some(layout::TRAP_DAMAGED) => {
-                    let why = "its frames are none that this program saves".to_owned();
-                    return Err(CheckpointError::Damaged(why).into());
-                }
-                _ => TrapCode::Unreachable,
-            },
-            Trap::MemoryOutOfBounds | Trap::HeapMisaligned => TrapCode::MemoryOutOfBounds,
-            Trap::TableOutOfBounds => TrapCode::TableOutOfBounds,
-            Trap::IndirectCallToNull => TrapCode::IndirectCallToNull,
-            Trap::BadSignature => TrapCode::BadSignature,
-            Trap::IntegerOverflow => TrapCode::IntegerOverflow,
-            Trap::IntegerDivisionByZero => TrapCode::IntegerDivideByZero,
-            Trap::BadConversionToInteger => TrapCode::BadConversionToInteger,
-            // The metered depth is there so that this never happens.
-            Trap::StackOverflow => {
-                return Err(InstanceError::Fault("the native stack overflowed".to_owned()));
+            Err(error) => {
+                let why = self.own.trap.get(&mut self.store).i32().unwrap_or(0);
+                stop::reason(error, why, self.exact)
             }
-            other => return Err(InstanceError::Fault(format!("unexpected trap: {other}"))),
-        };
-        Ok(Stop::Trapped { code, exact: self.exact })
+        }
     }
 
     #[cfg(test)]
@@ -465,6 +462,10 @@ impl Instance {
             0
         };
         let frames = self.baseline.frames.update(&self.frames.data(&self.store)[..end]).clone();
+        let tables = self.tables.as_ref().map(|(memory, _)| {
+            let bytes = kept_tables::read(memory.data(&self.store));
+            self.baseline.tables.update(&bytes).clone()
+        });
         let world = self.store.data().world.state();
         let contents = self.baseline.contents(&world.contents);
         #[cfg(test)]
@@ -478,7 +479,7 @@ impl Instance {
         let world_meta = world.meta;
         let globals = self.globals.clone();
         let globals = globals.iter().map(|global| from_val(&global.get(&mut self.store))).collect();
-        State { globals, depth: self.depth, memory, frames, world_meta, contents }
+        State { globals, depth: self.depth, memory, frames, tables, world_meta, contents }
     }
 
     /// The leaves of the last capture that are wanted, however far it has run since.

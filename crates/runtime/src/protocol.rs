@@ -241,6 +241,10 @@ pub enum TrapCode {
     StackExhausted = 9,
     /// A guest called the host against WASI's rules, such as with a pointer outside its memory.
     BadHostCall = 10,
+    /// An exception that nobody caught.
+    UncaughtException = 11,
+    /// `throw_ref` of null.
+    NullReference = 12,
 }
 
 impl TrapCode {
@@ -257,6 +261,8 @@ impl TrapCode {
             TrapCode::BadConversionToInteger => "bad_conversion_to_integer",
             TrapCode::StackExhausted => "stack_exhausted",
             TrapCode::BadHostCall => "bad_host_call",
+            TrapCode::UncaughtException => "uncaught_exception",
+            TrapCode::NullReference => "null_reference",
         }
     }
 }

@@ -79,6 +79,7 @@ fn manifest() -> Manifest {
         depth: 0,
         memory: None,
         frames: Part::default(),
+        tables: None,
         world_meta: Vec::new(),
         contents: Vec::new(),
     }

@@ -184,17 +184,31 @@ fn what_is_not_supported_is_refused_by_name() {
         (wat(&format!("(module (memory 1 1 shared) {start})")), "threads"),
         (wat(&format!("(module (memory i64 1) {start})")), "memory64"),
         (wat(&format!("(module (memory 1) (memory 1) {start})")), "multi"),
-        (wat(&format!("(module (func $s) (start $s) {start})")), "start section"),
-        (wat(&format!("(module (tag) {start})")), "exceptions"),
+        (wat(&format!("(module (tag (param f64)) {start})")), "exception tag with parameters"),
+        (
+            wat(&format!("(module (tag $e) (func try throw $e catch $e end) {start})")),
+            "legacy exceptions",
+        ),
         (wat(r#"(module (func $f (export "_start") (return_call $f)))"#), "tail calls"),
         (wat(&format!("(module (type (struct)) {start})")), "gc"),
         (
-            wat(r#"(module (table 1 funcref) (func (export "_start")
-                (table.copy (i32.const 0) (i32.const 0) (i32.const 0))))"#),
-            "table mutation",
+            wat(&format!("(module (func (param funcref)) {start})")),
+            "a function with references as parameters",
         ),
-        (wat(&format!(r#"(module (memory 1) (data "x") {start})"#)), "passive data"),
-        (wat(&format!("(module (global (mut funcref) (ref.null func)) {start})")), "reference"),
+        (
+            wat(r#"(module (type $f (func (result funcref))) (table 1 funcref)
+              (func (export "_start") (drop (call_indirect (type $f) (i32.const 0)))))"#),
+            "a function with references as parameters",
+        ),
+        (wat(&format!("(module (table 1 externref) {start})")), "a table of externref"),
+        (
+            wat(&format!("(module (global (mut externref) (ref.null extern)) {start})")),
+            "external references",
+        ),
+        (
+            wat(&format!("(module (type $t (func)) (global (ref null $t) (ref.null $t)) {start})")),
+            "function references",
+        ),
         (wat(&format!("(module (memory 10000) {start})")), "raise the memory limit"),
     ] {
         match run(&Task::new(module), UNLIMITED) {

@@ -2,6 +2,7 @@
 
 mod based;
 mod control_flow;
+mod coverage;
 mod determinism;
 mod dirty;
 mod fuzz;

@@ -211,7 +211,7 @@ fn read_file(bytes: &[u8]) -> File {
     }
 
     let mut reader = Reader(manifest);
-    assert_eq!(reader.number(), 1);
+    assert_eq!(reader.number(), 2);
     assert_eq!(reader.hash(), task_digest);
     let usage = [reader.number(), reader.number(), reader.number(), reader.number()];
     let chain_head = reader.hash();
@@ -227,18 +227,20 @@ fn read_file(bytes: &[u8]) -> File {
     let depth = reader.number() as u32;
     let memory = reader.option(Part::read);
     let frames = Part::read(&mut reader);
+    let tables = reader.option(Part::read);
     let meta = reader.bytes();
     let contents = reader.list(Part::read);
     assert!(reader.0.is_empty(), "the manifest ends here");
 
     let memory_root = memory.as_ref().map(Part::root);
     let state_root = h(
-        "jusha state root v1",
+        "jusha state root v2",
         &[
             globals,
             &depth.to_le_bytes(),
             memory_root.as_ref().map_or(&[], |root| root.as_slice()),
             &frames.root(),
+            tables.as_ref().map(Part::root).as_ref().map_or(&[], |root| root.as_slice()),
             meta,
             &contents.iter().flat_map(Part::root).collect::<Vec<u8>>(),
         ],
@@ -256,7 +258,8 @@ fn read_file(bytes: &[u8]) -> File {
     let output_root = output_root(&texts[0], &texts[1], &outputs(meta, &texts));
     let memory = memory.unwrap_or(Part(0, Vec::new()));
     assert_eq!(whole(&memory).len() as u64, memory.0);
-    let parts = [memory, frames].into_iter().chain(contents).collect();
+    let tables = tables.unwrap_or(Part(0, Vec::new()));
+    let parts = [memory, frames, tables].into_iter().chain(contents).collect();
     File { task_digest, segment, inbound, usage, chain_head, state_root, parts, output_root }
 }
 

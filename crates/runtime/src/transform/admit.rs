@@ -2,8 +2,9 @@
 //! capture. What passes here can be metered, stopped and resumed at every safepoint.
 
 use wasmparser::{
-    Encoding, ExternalKind, FuncToValidate, FunctionBody, Parser, Payload, TypeRef, ValType,
-    ValidPayload, Validator, ValidatorResources, WasmFeatures,
+    AbstractHeapType, ElementItems, ElementKind, Encoding, ExternalKind, FuncToValidate,
+    FunctionBody, HeapType, Operator, Parser, Payload, RefType, TypeRef, ValType, ValidPayload,
+    Validator, ValidatorResources, WasmFeatures,
 };
 
 use crate::world;
@@ -103,8 +104,8 @@ impl Refusal {
     }
 }
 
-/// Most table entries of a module.
-const TABLE_ENTRIES_MAX: u64 = 1 << 20;
+/// Most table entries that a module may begin with, and most that one of its tables may grow to.
+pub const TABLE_ENTRIES_MAX: u64 = 1 << 20;
 /// Largest module.
 pub const MODULE_BYTES_MAX: usize = 256 << 20;
 
@@ -118,7 +119,9 @@ fn features() -> WasmFeatures {
         | WasmFeatures::MULTI_VALUE
         | WasmFeatures::BULK_MEMORY
         | WasmFeatures::SIMD
+        | WasmFeatures::RELAXED_SIMD
         | WasmFeatures::EXTENDED_CONST
+        | WasmFeatures::EXCEPTIONS
 }
 
 /// A module that may be run.
@@ -133,6 +136,25 @@ pub struct Admitted<'a> {
     pub(super) memory: Option<(u64, Option<u64>)>,
     pub(super) globals: Vec<(ValType, bool)>,
     pub(super) start: u32,
+    /// The function that a start section names.
+    pub(super) start_section: Option<u32>,
+    /// Entries of each table: at first, and at most.
+    pub(super) tables: Vec<(u64, u64)>,
+    /// Whether each data segment is passive.
+    pub(super) data: Vec<bool>,
+    pub(super) elements: Vec<Elements<'a>>,
+    /// Whether each exception tag carries an i32.
+    pub(super) tags: Vec<bool>,
+}
+
+/// An element segment.
+pub(super) struct Elements<'a> {
+    /// The table and offset it is put at when the module is instantiated.
+    pub(super) active: Option<(u32, wasmparser::ConstExpr<'a>)>,
+    /// Whether `table.init` can use it.
+    pub(super) passive: bool,
+    /// The functions, by index.
+    pub(super) functions: Vec<Option<u32>>,
 }
 
 impl Admitted<'_> {
@@ -153,6 +175,23 @@ impl Admitted<'_> {
     /// Mutable globals: part of the state.
     pub fn mutable_globals(&self) -> Vec<u32> {
         (0..).zip(&self.globals).filter(|(_, global)| global.1).map(|(index, _)| index).collect()
+    }
+}
+
+/// What a value is in the transformed module: references are numbers there, so that whatever holds
+/// one is captured. A function is its index and 1, null is 0; an exception is its tag and 1 in the
+/// high half and what it carries in the low one.
+pub(super) fn lowered(ty: ValType) -> Result<ValType, Refusal> {
+    let ValType::Ref(reference) = ty else { return Ok(ty) };
+    match reference.heap_type() {
+        HeapType::Abstract { ty: AbstractHeapType::Func, .. } => Ok(ValType::I32),
+        // What `ref.func` leaves: no other type is declared by a module that is valid here.
+        HeapType::Concrete(_) => Ok(ValType::I32),
+        HeapType::Abstract { ty: AbstractHeapType::Exn, .. } => Ok(ValType::I64),
+        HeapType::Abstract { ty: AbstractHeapType::Extern, .. } => {
+            unsupported("external references (externref)")
+        }
+        _ => unsupported(format!("references of the type {reference}")),
     }
 }
 
@@ -191,6 +230,11 @@ pub fn admit(bytes: &[u8]) -> Result<Admitted<'_>, Refusal> {
         memory: None,
         globals: Vec::new(),
         start: u32::MAX,
+        start_section: None,
+        tables: Vec::new(),
+        data: Vec::new(),
+        elements: Vec::new(),
+        tags: Vec::new(),
     };
     let mut start = None;
     for payload in Parser::new(0).parse_all(bytes) {
@@ -217,20 +261,12 @@ pub fn admit(bytes: &[u8]) -> Result<Admitted<'_>, Refusal> {
     Ok(admitted)
 }
 
-impl Admitted<'_> {
-    fn section(&mut self, payload: &Payload<'_>, start: &mut Option<u32>) -> Result<(), Refusal> {
+impl<'a> Admitted<'a> {
+    fn section(&mut self, payload: &Payload<'a>, start: &mut Option<u32>) -> Result<(), Refusal> {
         match payload {
             Payload::TypeSection(types) => {
                 for ty in types.clone().into_iter_err_on_gc_types() {
                     let ty = ty.map_err(Refusal::invalid)?;
-                    if ty
-                        .params()
-                        .iter()
-                        .chain(ty.results())
-                        .any(|ty| matches!(ty, ValType::Ref(_)))
-                    {
-                        return unsupported("reference values (funcref or externref)");
-                    }
                     self.types.push((ty.params().to_vec(), ty.results().to_vec()));
                 }
             }
@@ -242,18 +278,40 @@ impl Admitted<'_> {
             }
             Payload::FunctionSection(functions) => {
                 for ty in functions.clone() {
-                    self.function_types.push(ty.map_err(Refusal::invalid)?);
+                    let ty = ty.map_err(Refusal::invalid)?;
+                    self.check_callable(ty)?;
+                    self.function_types.push(ty);
                 }
             }
             Payload::TableSection(tables) => {
                 let mut entries = 0u64;
                 for table in tables.clone() {
-                    entries = entries.saturating_add(table.map_err(Refusal::invalid)?.ty.initial);
+                    let table = table.map_err(Refusal::invalid)?.ty;
+                    if table.element_type != RefType::FUNCREF {
+                        return unsupported(format!("a table of {}", table.element_type));
+                    }
+                    entries = entries.saturating_add(table.initial);
+                    let most = table.maximum.unwrap_or(u64::MAX).min(TABLE_ENTRIES_MAX);
+                    self.tables.push((table.initial, most));
                 }
                 if entries > TABLE_ENTRIES_MAX {
                     return unsupported(format!(
                         "tables of {entries} entries (at most {TABLE_ENTRIES_MAX} in all)"
                     ));
+                }
+            }
+            Payload::TagSection(tags) => {
+                for tag in tags.clone() {
+                    let ty = tag.map_err(Refusal::invalid)?.func_type_idx;
+                    match self.types[ty as usize].0.as_slice() {
+                        [] => self.tags.push(false),
+                        [ValType::I32] => self.tags.push(true),
+                        _ => {
+                            return unsupported(
+                                "an exception tag with parameters other than one i32",
+                            );
+                        }
+                    }
                 }
             }
             Payload::MemorySection(memories) => {
@@ -265,10 +323,7 @@ impl Admitted<'_> {
             Payload::GlobalSection(globals) => {
                 for global in globals.clone() {
                     let global = global.map_err(Refusal::invalid)?;
-                    if matches!(global.ty.content_type, ValType::Ref(_)) {
-                        return unsupported("a global that holds a reference");
-                    }
-                    self.globals.push((global.ty.content_type, global.ty.mutable));
+                    self.globals.push((lowered(global.ty.content_type)?, global.ty.mutable));
                 }
             }
             Payload::ExportSection(exports) => {
@@ -279,24 +334,32 @@ impl Admitted<'_> {
                     }
                 }
             }
-            Payload::StartSection { .. } => return unsupported("a start section"),
+            Payload::StartSection { func, .. } => self.start_section = Some(*func),
             Payload::DataSection(segments) => {
                 for segment in segments.clone() {
                     let segment = segment.map_err(Refusal::invalid)?;
-                    if matches!(segment.kind, wasmparser::DataKind::Passive) {
-                        return unsupported("passive data segments (memory.init)");
-                    }
+                    self.data.push(matches!(segment.kind, wasmparser::DataKind::Passive));
                 }
             }
             Payload::ElementSection(segments) => {
                 for segment in segments.clone() {
                     let segment = segment.map_err(Refusal::invalid)?;
-                    if matches!(segment.kind, wasmparser::ElementKind::Passive) {
-                        return unsupported("passive element segments (table.init)");
-                    }
+                    self.elements.push(elements(segment)?);
                 }
             }
             _ => {}
+        }
+        Ok(())
+    }
+
+    /// Types of functions keep no references: two that differ only in them would become one, and
+    /// a call through a table could no longer tell.
+    pub(super) fn check_callable(&self, ty: u32) -> Result<(), Refusal> {
+        let holds_reference = self.types.get(ty as usize).is_some_and(|(params, results)| {
+            params.iter().chain(results).any(|ty| matches!(ty, ValType::Ref(_)))
+        });
+        if holds_reference {
+            return unsupported("a function with references as parameters or results");
         }
         Ok(())
     }
@@ -312,4 +375,35 @@ impl Admitted<'_> {
         self.function_types.push(ty);
         Ok(())
     }
+}
+
+fn elements<'a>(segment: wasmparser::Element<'a>) -> Result<Elements<'a>, Refusal> {
+    let functions = match segment.items {
+        ElementItems::Functions(functions) => functions
+            .into_iter()
+            .map(|function| function.map(Some))
+            .collect::<Result<_, _>>()
+            .map_err(Refusal::invalid)?,
+        ElementItems::Expressions(ty, expressions) => {
+            lowered(ValType::Ref(ty))?;
+            let mut functions = Vec::new();
+            for expression in expressions {
+                let mut reader = expression.map_err(Refusal::invalid)?.get_operators_reader();
+                functions.push(match reader.read().map_err(Refusal::invalid)? {
+                    Operator::RefFunc { function_index } => Some(function_index),
+                    Operator::RefNull { .. } => None,
+                    _ => return unsupported("a computed entry in an element segment"),
+                });
+            }
+            functions
+        }
+    };
+    let (active, passive) = match segment.kind {
+        ElementKind::Passive => (None, true),
+        ElementKind::Declared => (None, false),
+        ElementKind::Active { table_index, offset_expr } => {
+            (Some((table_index.unwrap_or(0), offset_expr)), false)
+        }
+    };
+    Ok(Elements { active, passive, functions })
 }

@@ -16,6 +16,9 @@ use wasmparser::Operator;
 pub const PAGE_GROWN: i64 = 49152;
 /// Bulk memory instructions cost one unit per 2² bytes on top of their base.
 pub const BULK_BYTES_SHIFT: i64 = 2;
+/// Bulk table instructions, and `table.grow` where it succeeds, cost this much for each entry on
+/// top of their base.
+pub const TABLE_ENTRY: i64 = 8;
 /// Fuel per call of a WASI function, on top of the call itself.
 pub const HOST_CALL: u64 = 500;
 /// A WASI call moves this many bytes per unit of fuel.
@@ -39,13 +42,22 @@ pub fn of(op: &Operator<'_>) -> i64 {
         O::F64Ceil | O::F64Floor | O::F64Trunc | O::F64Nearest => 3,
         O::F32Min | O::F32Max | O::F64Min | O::F64Max => 2,
         O::F32x4Min | O::F32x4Max | O::F64x2Min | O::F64x2Max => 2,
+        O::F32x4RelaxedMin | O::F32x4RelaxedMax => 2,
+        O::F64x2RelaxedMin | O::F64x2RelaxedMax => 2,
         O::I32TruncF32S | O::I32TruncF32U | O::I32TruncF64S | O::I32TruncF64U => 2,
         O::I64TruncF32S | O::I64TruncF32U | O::I64TruncF64S | O::I64TruncF64U => 2,
         O::I32TruncSatF32S | O::I32TruncSatF32U | O::I32TruncSatF64S | O::I32TruncSatF64U => 2,
         O::I64TruncSatF32S | O::I64TruncSatF32U | O::I64TruncSatF64S | O::I64TruncSatF64U => 2,
         O::I32x4TruncSatF32x4S | O::I32x4TruncSatF32x4U => 2,
         O::I32x4TruncSatF64x2SZero | O::I32x4TruncSatF64x2UZero => 2,
-        O::MemoryFill { .. } | O::MemoryCopy { .. } => 16,
+        O::MemoryFill { .. } | O::MemoryCopy { .. } | O::MemoryInit { .. } => 16,
+        O::TableFill { .. } | O::TableCopy { .. } | O::TableInit { .. } => 16,
+        O::TableGet { .. } | O::TableSet { .. } => 8,
+        O::TableGrow { .. } => 64,
+        O::Throw { .. } | O::ThrowRef => 32,
+        // Without hardware for it this is a function of the host.
+        O::F32x4RelaxedMadd | O::F32x4RelaxedNmadd => 8,
+        O::F64x2RelaxedMadd | O::F64x2RelaxedNmadd => 8,
         O::MemoryGrow { .. } => 1000,
         _ => 1,
     }

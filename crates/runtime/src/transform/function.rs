@@ -2,11 +2,12 @@
 //! and its basic blocks' costs. Everything later passes need, and nothing of how they emit.
 
 use wasmparser::{
-    BlockType, FuncToValidate, FunctionBody, ModuleArity, Operator, ValType, ValidatorResources,
-    WasmModuleResources,
+    BlockType, Catch, FuncToValidate, FunctionBody, ModuleArity, Operator, RefType, ValType,
+    ValidatorResources, WasmModuleResources,
 };
 
 use super::Refusal;
+use super::admit::lowered;
 use super::cost;
 
 /// An instruction that can be reached, with what it does to the operand stack.
@@ -18,7 +19,7 @@ pub struct Op<'a> {
     pub pushes: Vec<ValType>,
     /// The block that a control instruction opens, divides or ends.
     pub block: usize,
-    /// Blocks that a branch may go to, the default last.
+    /// Blocks that a branch may go to, the default last; those that a `try_table`'s catches go to.
     pub targets: Vec<usize>,
     /// Types of the operands that a loop begins with, or that lie below a resumable call's own.
     pub below: Vec<ValType>,
@@ -34,6 +35,8 @@ pub enum BlockKind {
     Block,
     Loop,
     If,
+    /// `try_table`.
+    Try,
 }
 
 /// A structured block. Block 0 is the function's body.
@@ -94,13 +97,9 @@ impl<'a> Function<'a> {
         let index = validator.index();
         validator.read_locals(&mut body.get_binary_reader()).map_err(Refusal::invalid)?;
         let mut reader = body.get_operators_reader().map_err(Refusal::invalid)?;
-        let mut locals: Vec<ValType> =
-            (0..validator.len_locals()).map(|i| validator.get_local_type(i).unwrap()).collect();
-        if locals.iter().any(|ty| matches!(ty, ValType::Ref(_))) {
-            return Err(Refusal::Unsupported {
-                what: "reference values (funcref or externref)".to_owned(),
-            });
-        }
+        let mut locals = (0..validator.len_locals())
+            .map(|i| lowered(validator.get_local_type(i).expect("a declared local")))
+            .collect::<Result<Vec<ValType>, _>>()?;
         let ty = function_type(validator.resources(), index);
         let (params, results) = ty;
         locals.insert(params.len(), ValType::I64);
@@ -133,7 +132,11 @@ impl<'a> Function<'a> {
         while !reader.eof() {
             let offset = reader.original_position();
             let op = reader.read().map_err(Refusal::invalid)?;
-            let metered = renumber(&op, params.len() as u32);
+            let metered = if reading.dead {
+                op.clone()
+            } else {
+                renumber(&without_references(&op, &validator)?, params.len() as u32)
+            };
             let (pops, _) = if reading.dead { (0, 0) } else { arity(&op, &validator)? };
             let height = validator.operand_stack_height() as usize;
             // Block parameters are still on the stack when a block opens.
@@ -145,6 +148,49 @@ impl<'a> Function<'a> {
         reader.finish().map_err(Refusal::invalid)?;
         let Reading { ops, blocks, entry_charge, height_max, .. } = reading;
         Ok(Function { params, results, locals, ops, blocks, entry_charge, height_max })
+    }
+
+    /// A function without parameters or results that calls two like it: what a module with a
+    /// start section begins with.
+    pub fn calling(first: u32, second: u32) -> Self {
+        let op = |op: Operator<'a>| Op {
+            op,
+            pops: 0,
+            pushes: Vec::new(),
+            block: 0,
+            targets: Vec::new(),
+            below: Vec::new(),
+            charge: None,
+        };
+        let calls = [first, second].map(|function_index| Operator::Call { function_index });
+        let entry_charge = calls.iter().map(cost::of).sum();
+        let mut ops: Vec<Op<'a>> = calls.into_iter().map(op).collect();
+        ops.push(op(Operator::End));
+        let body = Block {
+            kind: BlockKind::Function,
+            parent: 0,
+            params: Vec::new(),
+            results: Vec::new(),
+            block_type: BlockType::Empty,
+            height: 0,
+            start: 0,
+            else_at: None,
+            end: 2,
+            targeted: false,
+            resumable: true,
+            end_live: true,
+            then_live: false,
+            dead_after: false,
+        };
+        Function {
+            params: Vec::new(),
+            results: Vec::new(),
+            locals: vec![ValType::I64],
+            ops,
+            blocks: vec![body],
+            entry_charge,
+            height_max: 0,
+        }
     }
 
     /// The local that holds the fuel.
@@ -165,6 +211,30 @@ impl<'a> Function<'a> {
             block = self.blocks[block].parent;
         }
     }
+}
+
+/// References as numbers: see [`lowered`].
+fn without_references<'a>(
+    op: &Operator<'a>,
+    validator: &wasmparser::FuncValidator<ValidatorResources>,
+) -> Result<Operator<'a>, Refusal> {
+    use Operator as O;
+    let null = |ty: ValType| match ty {
+        ValType::I32 => O::I32Const { value: 0 },
+        _ => O::I64Const { value: 0 },
+    };
+    Ok(match *op {
+        O::RefNull { hty } => {
+            null(lowered(ValType::Ref(RefType::new(true, hty).unwrap_or(RefType::EXTERNREF)))?)
+        }
+        O::RefFunc { function_index } => O::I32Const { value: function_index as i32 + 1 },
+        O::RefIsNull => match validator.get_operand_type(0).flatten().map(lowered).transpose()? {
+            Some(ValType::I32) => O::I32Eqz,
+            _ => O::I64Eqz,
+        },
+        O::TypedSelect { ty } => O::TypedSelect { ty: lowered(ty)? },
+        _ => op.clone(),
+    })
 }
 
 /// Makes room for the fuel among the locals.
@@ -260,7 +330,7 @@ impl<'a> Reading<'a> {
         use Operator as O;
         if self.dead {
             match op {
-                O::Block { .. } | O::Loop { .. } | O::If { .. } => {
+                O::Block { .. } | O::Loop { .. } | O::If { .. } | O::TryTable { .. } => {
                     self.dead_nest += 1;
                     return Ok(());
                 }
@@ -275,23 +345,32 @@ impl<'a> Reading<'a> {
         }
         self.group_cost += cost::of(&op);
         match op {
-            O::Block { blockty } | O::Loop { blockty } | O::If { blockty } => {
-                let kind = match op {
-                    O::Block { .. } => BlockKind::Block,
-                    O::Loop { .. } => BlockKind::Loop,
-                    _ => BlockKind::If,
+            O::Block { .. } | O::Loop { .. } | O::If { .. } | O::TryTable { .. } => {
+                let (kind, blockty) = match op {
+                    O::Block { blockty } => (BlockKind::Block, blockty),
+                    O::Loop { blockty } => (BlockKind::Loop, blockty),
+                    O::If { blockty } => (BlockKind::If, blockty),
+                    O::TryTable { ref try_table } => (BlockKind::Try, try_table.ty),
+                    _ => unreachable!("the four that open a block"),
                 };
-                let (params, results) = block_types(validator.resources(), blockty);
+                // What catches go to lies outside of the block.
+                let catches = match &op {
+                    O::TryTable { try_table } => try_table.catches.clone(),
+                    _ => Vec::new(),
+                };
+                let targets = catches.iter().map(|catch| self.target(label(catch))).collect();
+                let (params, results, block_type) = block_types(validator.resources(), blockty)?;
                 let condition = usize::from(kind == BlockKind::If);
                 let block = self.blocks.len();
                 let at = self.push(op, condition, Vec::new(), block);
+                self.ops[at].targets = targets;
                 self.blocks.push(Block {
                     kind,
                     parent: *self.open.last().expect("open block"),
                     height: height - condition - params.len(),
                     params,
                     results,
-                    block_type: blockty,
+                    block_type,
                     start: at,
                     else_at: None,
                     end: 0,
@@ -303,10 +382,13 @@ impl<'a> Reading<'a> {
                 });
                 self.open.push(block);
                 if kind == BlockKind::Loop {
-                    self.mark_resumable();
                     self.ops[at].below = operand_types(validator, 0..after)?;
                 }
-                if kind != BlockKind::Block {
+                // What is thrown goes to a label of ours, as what is restored does.
+                if matches!(kind, BlockKind::Loop | BlockKind::Try) {
+                    self.mark_resumable();
+                }
+                if matches!(kind, BlockKind::Loop | BlockKind::If) {
                     self.close_group();
                     self.group = Group::After(at);
                 }
@@ -393,6 +475,12 @@ impl<'a> Reading<'a> {
                 self.close_group();
                 self.dead = true;
             }
+            O::Throw { .. } | O::ThrowRef => {
+                self.mark_resumable();
+                self.push(op, pops, Vec::new(), 0);
+                self.close_group();
+                self.dead = true;
+            }
             _ => {
                 let base = height - pops;
                 let pushes = operand_types(validator, base..after)?;
@@ -424,22 +512,34 @@ fn operand_types(
     let top = validator.operand_stack_height() as usize;
     heights
         .map(|height| match validator.get_operand_type(top - 1 - height) {
-            Some(Some(ty)) => Ok(ty),
+            Some(Some(ty)) => lowered(ty),
             _ => Err(Refusal::Unsupported { what: "an operand of no known type".to_owned() }),
         })
         .collect()
 }
 
+/// Parameters and results of a block, and its type without references.
 fn block_types(
     resources: &ValidatorResources,
     block_type: BlockType,
-) -> (Vec<ValType>, Vec<ValType>) {
-    match block_type {
-        BlockType::Empty => (Vec::new(), Vec::new()),
-        BlockType::Type(ty) => (Vec::new(), vec![ty]),
+) -> Result<(Vec<ValType>, Vec<ValType>, BlockType), Refusal> {
+    let all = |types: &[ValType]| types.iter().map(|&ty| lowered(ty)).collect::<Result<_, _>>();
+    Ok(match block_type {
+        BlockType::Empty => (Vec::new(), Vec::new(), block_type),
+        BlockType::Type(ty) => (Vec::new(), vec![lowered(ty)?], BlockType::Type(lowered(ty)?)),
         BlockType::FuncType(index) => {
             let ty = resources.sub_type_at(index).expect("validated type index").unwrap_func();
-            (ty.params().to_vec(), ty.results().to_vec())
+            (all(ty.params())?, all(ty.results())?, block_type)
         }
+    })
+}
+
+/// The label that a catch goes to.
+fn label(catch: &Catch) -> u32 {
+    match *catch {
+        Catch::One { label, .. }
+        | Catch::OneRef { label, .. }
+        | Catch::All { label }
+        | Catch::AllRef { label } => label,
     }
 }

@@ -24,7 +24,7 @@ pub(super) fn export_name(admitted: &Admitted<'_>) -> Option<String> {
         for segment in segments {
             let segment = segment.ok()?;
             let DataKind::Active { memory_index: 0, offset_expr } = segment.kind else {
-                return None;
+                continue;
             };
             let mut offset = offset_expr.get_operators_reader();
             let Operator::I32Const { value } = offset.read().ok()? else { return None };

@@ -1,27 +1,30 @@
 //! Which functions can be on the stack at a safepoint.
 //!
-//! Safepoints are loop headers and the entries of functions that loop, call indirectly, lie on
-//! a call cycle, are large, or call such a function. Everything else ends within a bounded amount
+//! Safepoints are loop headers and the entries of functions that loop, call indirectly, throw or
+//! catch, lie on a call cycle, are large, or call such a function. Everything else ends within a bounded amount
 //! of fuel and native stack, and needs no way back in.
 
-use wasmparser::{FunctionBody, Operator, ValType};
+use wasmparser::Operator;
 
-use super::admit::Refusal;
+use super::admit::{Admitted, Refusal};
 use super::cost;
+use super::uses::{Helper, Uses};
 
 /// Most fuel, and most values on the native stack, of a function without safepoints, with all it
 /// calls: beyond it the function gets safepoints of its own.
 const LEAF_FUEL_MAX: i64 = 1 << 17;
 const LEAF_VALUES_MAX: usize = 1 << 13;
 
-/// For each defined function, whether it can be on the stack at a safepoint.
-pub fn resumable(bodies: &[&FunctionBody<'_>], imports: usize) -> Result<Vec<bool>, Refusal> {
-    let count = bodies.len();
+/// For each defined function, whether it can be on the stack at a safepoint. Notes what the
+/// bodies use.
+pub fn resumable(admitted: &Admitted<'_>, uses: &mut Uses) -> Result<Vec<bool>, Refusal> {
+    let imports = admitted.imports.len();
+    let count = admitted.functions.len();
     let mut resumable = vec![false; count];
     let mut calls: Vec<Vec<usize>> = vec![Vec::new(); count];
     // Own fuel and values; those of callees are added below.
     let mut sizes: Vec<(i64, usize)> = Vec::with_capacity(count);
-    for (index, body) in bodies.iter().enumerate() {
+    for (index, (_, body)) in admitted.functions.iter().enumerate() {
         let mut fuel = 0i64;
         let mut values = 0usize;
         for locals in body.get_locals_reader().map_err(Refusal::invalid)? {
@@ -31,8 +34,13 @@ pub fn resumable(bodies: &[&FunctionBody<'_>], imports: usize) -> Result<Vec<boo
         while !reader.eof() {
             let op = reader.read().map_err(Refusal::invalid)?;
             fuel = fuel.saturating_add(cost::of(&op));
+            uses.note(&op, admitted)?;
             match op {
                 Operator::Loop { .. } | Operator::CallIndirect { .. } => resumable[index] = true,
+                // Exceptions go the way that leads back to a position.
+                Operator::TryTable { .. } | Operator::Throw { .. } | Operator::ThrowRef => {
+                    resumable[index] = true;
+                }
                 // What these take depends on their operands: as much as a safepoint may be away.
                 Operator::MemoryFill { .. }
                 | Operator::MemoryCopy { .. }
@@ -43,7 +51,10 @@ pub fn resumable(bodies: &[&FunctionBody<'_>], imports: usize) -> Result<Vec<boo
                         None => fuel = fuel.saturating_add(LEAF_FUEL_MAX / 8),
                     }
                 }
-                op => refuse(&op)?,
+                op if Helper::of(&op).is_some() => {
+                    fuel = fuel.saturating_add(LEAF_FUEL_MAX / 8);
+                }
+                _ => {}
             }
         }
         sizes.push((fuel, values));
@@ -107,24 +118,6 @@ fn bound_leaves(calls: &[Vec<usize>], sizes: &[(i64, usize)], resumable: &mut [b
             work.pop();
         }
     }
-}
-
-/// Instructions whose effect is not captured yet.
-fn refuse(op: &Operator<'_>) -> Result<(), Refusal> {
-    use Operator as O;
-    let what = match op {
-        O::TableSet { .. } | O::TableGrow { .. } | O::TableFill { .. } | O::TableCopy { .. } => {
-            "table mutation (table.set, grow, fill or copy)"
-        }
-        O::TableInit { .. } | O::ElemDrop { .. } => "passive element segments (table.init)",
-        O::MemoryInit { .. } | O::DataDrop { .. } => "passive data segments (memory.init)",
-        O::TableGet { .. } | O::RefNull { .. } | O::RefIsNull | O::RefFunc { .. } => {
-            "reference values (funcref or externref)"
-        }
-        O::TypedSelect { ty: ValType::Ref(_) } => "reference values (funcref or externref)",
-        _ => return Ok(()),
-    };
-    Err(Refusal::Unsupported { what: what.to_owned() })
 }
 
 /// Functions on a call cycle: members of strongly connected components of more than one

@@ -25,6 +25,9 @@ pub const REWINDING: i64 = -(1 << 62);
 pub const REWIND_START: i64 = i64::MIN + (1 << 61);
 /// What a function returns as fuel after its frame was saved; the true value is in the global.
 pub const UNWOUND: i64 = i64::MIN;
+/// What a function returns as fuel when it is left by an exception; the true value is in the
+/// global, this frame's depth taken off it.
+pub const THROWN: i64 = i64::MIN + 1;
 /// Size of the frame memory in pages: a frame's values take no more room than its depth
 /// charge, and an eighth of it remains for the last frames.
 pub const FRAME_PAGES: u64 = 160;
@@ -33,8 +36,14 @@ pub const FRAME_PAGES: u64 = 160;
 pub const TRAP_STACK: i32 = 1;
 /// `$trap`: a bulk instruction would have passed the task's fuel limit.
 pub const TRAP_FUEL: i32 = 2;
-/// `$trap`: the saved frames are none that this module saves.
+/// `$trap`: the saved state is none that this module saves.
 pub const TRAP_DAMAGED: i32 = 3;
+/// `$trap`: the host could not provide what the task may have.
+pub const TRAP_SHORTAGE: i32 = 4;
+/// `$trap`: nobody caught an exception.
+pub const TRAP_UNCAUGHT: i32 = 5;
+/// `$trap`: `throw_ref` of null.
+pub const TRAP_NULL: i32 = 6;
 
 /// Exports under which the host finds what was appended. The guest's own exports are dropped,
 /// so these cannot collide.
@@ -61,7 +70,12 @@ pub mod export {
     pub const FLOOR: &str = "floor";
     /// Prefix of the list of the memory's first leaves; what is exported under it doesn't matter.
     pub const LEAVES: &str = "leaves:";
-    /// Prefix of the guest's mutable globals, followed by their index.
+    /// The memory in which tables are kept ([`super::super::tables`]), if they can change.
+    pub const TABLES: &str = "tables";
+    /// Makes the tables what that memory says.
+    pub const RESTORE_TABLES: &str = "restore_tables";
+    /// Prefix of the guest's mutable globals and those that say which segments were dropped,
+    /// followed by their index.
     pub const GLOBAL: &str = "global";
 }
 
@@ -79,7 +93,7 @@ impl Layout {
     pub fn fuel(&self) -> u32 {
         self.first_global
     }
-    /// i32: the position a frame is saved at or restored to.
+    /// i32: the position a frame is restored to.
     pub fn position(&self) -> u32 {
         self.first_global + 1
     }
@@ -106,5 +120,17 @@ impl Layout {
     /// i64: see [`export::FLOOR`].
     pub fn floor(&self) -> u32 {
         self.first_global + 7
+    }
+    /// i64: the exception that is on its way to whoever catches it.
+    pub fn thrown(&self) -> u32 {
+        self.first_global + 8
+    }
+    /// i64 each: which segments were dropped.
+    pub fn drops(&self) -> u32 {
+        self.first_global + 9
+    }
+    /// The memory in which tables are kept.
+    pub fn tables(&self) -> u32 {
+        self.frames + 1
     }
 }

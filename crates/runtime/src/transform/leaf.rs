@@ -33,9 +33,13 @@ pub fn emit<'a>(
     let mut nest = 0i64;
     for op in &function.ops {
         match op.op {
-            Operator::Block { .. } | Operator::If { .. } => {
+            Operator::Block { .. } => {
                 nest += 1;
-                code.push(emit::reencode(&op.op));
+                code.push(I::Block(emit::encode_block_type(function.blocks[op.block].block_type)));
+            }
+            Operator::If { .. } => {
+                nest += 1;
+                code.push(I::If(emit::encode_block_type(function.blocks[op.block].block_type)));
             }
             Operator::End => {
                 nest -= 1;
@@ -60,20 +64,10 @@ pub fn emit<'a>(
                 code.push(I::GlobalGet(global));
                 code.push(I::LocalSet(fuel));
             }
-            Operator::MemoryGrow { .. } => {
-                code.extend(emit::memory_grow(context.layout, fuel, first, second));
-                if context.exact {
-                    code.extend(flush.clone());
-                }
-            }
-            Operator::MemoryFill { .. } | Operator::MemoryCopy { .. } => {
-                code.extend(emit::bulk_charge(context.layout, fuel, first));
-                if context.exact {
-                    code.extend(flush.clone());
-                }
-                code.push(emit::reencode(&op.op));
-            }
-            _ => code.push(emit::reencode(&op.op)),
+            _ => match emit::bulk(&op.op, context, fuel, first, second) {
+                Some(bulk) => code.extend(bulk),
+                None => code.push(emit::reencode(&op.op)),
+            },
         }
         if let Some(charge) = op.charge.filter(|&charge| charge != 0) {
             code.push(I::LocalGet(fuel));

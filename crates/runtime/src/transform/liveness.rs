@@ -63,6 +63,7 @@ pub fn compute(function: &Function<'_>, is_site: &dyn Fn(usize) -> bool) -> Live
             else_start: BTreeMap::new(),
             header: header.clone(),
             after: BTreeMap::new(),
+            handlers: Vec::new(),
         };
         let entry = pass.run(is_site);
         if pass.header == header {
@@ -80,6 +81,8 @@ struct Pass<'f, 'a> {
     else_start: BTreeMap<usize, Locals>,
     header: BTreeMap<usize, Locals>,
     after: BTreeMap<usize, Locals>,
+    /// What is live wherever an exception may go from here, for each open `try_table`.
+    handlers: Vec<Locals>,
 }
 
 impl Pass<'_, '_> {
@@ -91,11 +94,19 @@ impl Pass<'_, '_> {
         }
     }
 
+    fn thrown(&self) -> Locals {
+        self.handlers.last().cloned().unwrap_or_else(|| Locals::none(self.count))
+    }
+
     fn run(&mut self, is_site: &dyn Fn(usize) -> bool) -> Locals {
         use Operator as O;
         let mut live = Locals::none(self.count);
         for (index, op) in self.function.ops.iter().enumerate().rev() {
             if is_site(index) {
+                // What is called may return by an exception, now or after it was resumed.
+                if let Some(handlers) = self.handlers.last() {
+                    live.join(handlers);
+                }
                 self.after.insert(index, live.clone());
             }
             match op.op {
@@ -103,7 +114,21 @@ impl Pass<'_, '_> {
                 O::LocalSet { local_index } | O::LocalTee { local_index } => {
                     live.remove(local_index);
                 }
-                O::End => self.label[op.block] = live.clone(),
+                O::End => {
+                    self.label[op.block] = live.clone();
+                    let block = &self.function.blocks[op.block];
+                    if block.kind == BlockKind::Try {
+                        let mut handlers = self.thrown();
+                        for &target in &self.function.ops[block.start].targets {
+                            handlers.join(&self.at_label(target));
+                        }
+                        self.handlers.push(handlers);
+                    }
+                }
+                O::TryTable { .. } => {
+                    self.handlers.pop();
+                }
+                O::Throw { .. } | O::ThrowRef => live = self.thrown(),
                 O::Else => {
                     self.else_start.insert(op.block, live);
                     live = self.label[op.block].clone();

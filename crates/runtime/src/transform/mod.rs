@@ -18,6 +18,9 @@ pub mod layout;
 mod leaf;
 mod liveness;
 mod module;
+mod tables;
+mod uses;
 
 pub use admit::{Refusal, admit};
 pub use module::transform;
+pub use tables::LINE_BYTES as TABLE_LINE_BYTES;

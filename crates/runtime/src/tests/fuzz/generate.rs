@@ -70,17 +70,18 @@ static AVAILABLE: LazyLock<Vec<u8>> =
 /// The module of a seed; `None` when the generator gave none.
 pub fn module(seed: u64) -> Option<Vec<u8>> {
     let mut random = Random::new(seed);
-    let mut may = |admitted: bool| random.one_in(if admitted { 2 } else { 48 });
+    let may = |random: &mut Random, admitted: bool| random.one_in(if admitted { 2 } else { 48 });
     let admitted = &*ADMITTED;
-    let passive_data = may(admitted.passive_data);
-    let table_mutation = may(admitted.table_mutation);
-    let references = may(admitted.references);
+    let passive_data = may(&mut random, admitted.passive_data);
+    let table_mutation = may(&mut random, admitted.table_mutation);
+    let references = may(&mut random, admitted.references);
     let config = Config {
-        allow_start_export: may(admitted.start_section),
-        tail_call_enabled: may(admitted.tail_calls),
-        exceptions_enabled: may(admitted.exceptions),
-        relaxed_simd_enabled: may(admitted.relaxed_simd),
-        max_memories: if may(admitted.memories) { 3 } else { 1 },
+        allow_start_export: may(&mut random, admitted.start_section) && random.one_in(2),
+        tail_call_enabled: may(&mut random, admitted.tail_calls),
+        // No engine at hand runs these as they are: they are only interrupted.
+        exceptions_enabled: may(&mut random, admitted.exceptions) && random.one_in(4),
+        relaxed_simd_enabled: may(&mut random, admitted.relaxed_simd),
+        max_memories: if may(&mut random, admitted.memories) { 3 } else { 1 },
         reference_types_enabled: references,
         ..Config::default()
     };

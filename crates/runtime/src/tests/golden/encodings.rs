@@ -34,6 +34,7 @@ fn manifest() -> (Manifest, BTreeMap<Digest, crate::leaf::Leaf>) {
         *byte = (at % 251) as u8;
     }
     let memory = Part::cut(&memory, &mut leaves);
+    let tables = Part::cut(&[2, 0, 0, 0, 0, 0, 0, 0, 7, 0, 0, 0], &mut leaves);
     let frames = Part::cut(&[1, 0, 0, 0, 0, 0, 0, 0, 2, 0, 0, 0, 5, 0, 0, 0], &mut leaves);
     let stdout = Part::cut(b"printed", &mut leaves);
     let manifest = Manifest {
@@ -58,6 +59,7 @@ fn manifest() -> (Manifest, BTreeMap<Digest, crate::leaf::Leaf>) {
         depth: 9,
         memory: Some(memory),
         frames,
+        tables: Some(tables),
         world_meta: b"a description".to_vec(),
         contents: vec![stdout, Part::default()],
     };

@@ -1,11 +1,13 @@
-//! Instructions and types as they were, and the two that are charged by what they are given.
+//! Instructions and types as they were, and those that are charged by what they are given.
 
 use wasm_encoder::reencode::{Reencode, RoundtripReencoder};
 use wasm_encoder::{BlockType, Instruction as I, ValType as EncType};
 use wasmparser::{Operator, ValType};
 
+use super::Context;
 use crate::transform::cost;
 use crate::transform::layout::{self, Layout};
+use crate::transform::uses::Helper;
 
 /// An instruction as it was.
 pub fn reencode<'a>(op: &Operator<'a>) -> I<'a> {
@@ -35,7 +37,7 @@ pub fn encode_type(ty: ValType) -> EncType {
 }
 
 /// `memory.grow`, charged and noted when it succeeded. Takes and leaves one operand.
-pub fn memory_grow<'a>(layout: Layout, fuel: u32, pages: u32, old: u32) -> Vec<I<'a>> {
+fn memory_grow<'a>(layout: Layout, fuel: u32, pages: u32, old: u32) -> Vec<I<'a>> {
     vec![
         I::LocalTee(pages),
         I::MemoryGrow(0),
@@ -63,18 +65,33 @@ pub fn memory_grow<'a>(layout: Layout, fuel: u32, pages: u32, old: u32) -> Vec<I
     ]
 }
 
+/// The length of a bulk instruction, which is charged for it.
+enum Length {
+    Bytes,
+    Entries,
+}
+
 /// Charges a bulk instruction for its length, the topmost operand, which stays. One that would
 /// pass the task's own limit is not run.
-pub fn bulk_charge<'a>(layout: Layout, fuel: u32, length: u32) -> Vec<I<'a>> {
-    vec![
-        I::LocalTee(length),
-        I::LocalGet(fuel),
-        I::LocalGet(length),
-        I::I32Const(cost::BULK_BYTES_SHIFT as i32),
-        I::I32ShrU,
-        I::I64ExtendI32U,
-        I::I64Const(i64::from(layout::DEPTH_BITS)),
-        I::I64Shl,
+fn bulk_charge<'a>(layout: Layout, fuel: u32, length: u32, of: Length) -> Vec<I<'a>> {
+    let mut code = vec![I::LocalTee(length), I::LocalGet(fuel), I::LocalGet(length)];
+    code.extend(match of {
+        Length::Bytes => [
+            I::I32Const(cost::BULK_BYTES_SHIFT as i32),
+            I::I32ShrU,
+            I::I64ExtendI32U,
+            I::I64Const(i64::from(layout::DEPTH_BITS)),
+            I::I64Shl,
+        ],
+        Length::Entries => [
+            I::I64ExtendI32U,
+            I::I64Const(cost::TABLE_ENTRY),
+            I::I64Mul,
+            I::I64Const(i64::from(layout::DEPTH_BITS)),
+            I::I64Shl,
+        ],
+    });
+    code.extend([
         I::I64Sub,
         I::LocalTee(fuel),
         I::GlobalGet(layout.floor()),
@@ -86,5 +103,74 @@ pub fn bulk_charge<'a>(layout: Layout, fuel: u32, length: u32) -> Vec<I<'a>> {
         I::GlobalSet(layout.trap()),
         I::Unreachable,
         I::End,
+    ]);
+    code
+}
+
+/// Charges `table.grow`, which left its result, for the entries that it added.
+fn table_grown<'a>(fuel: u32, entries: u32, old: u32) -> Vec<I<'a>> {
+    vec![
+        I::LocalTee(old),
+        I::I32Const(-1),
+        I::I32Ne,
+        I::If(BlockType::Empty),
+        I::LocalGet(fuel),
+        I::LocalGet(entries),
+        I::I64ExtendI32U,
+        I::I64Const(cost::TABLE_ENTRY << layout::DEPTH_BITS),
+        I::I64Mul,
+        I::I64Sub,
+        I::LocalSet(fuel),
+        I::End,
+        I::LocalGet(old),
     ]
+}
+
+/// An instruction on memories, tables or segments that needs more than itself: what it is
+/// charged by its operands, which are on the stack, and what does its work. `None` for others.
+/// `first` and `second` are locals to work with.
+pub fn bulk<'a>(
+    op: &Operator<'a>,
+    context: &Context<'_>,
+    fuel: u32,
+    first: u32,
+    second: u32,
+) -> Option<Vec<I<'a>>> {
+    let layout = context.layout;
+    let flush = [I::LocalGet(fuel), I::GlobalSet(layout.fuel())];
+    let exact = || context.exact.then(|| flush.clone()).into_iter().flatten();
+    let helper = Helper::of(op).map(|helper| I::Call(context.tables.function(helper)));
+    let mut code = Vec::new();
+    match *op {
+        Operator::MemoryGrow { .. } => {
+            code.extend(memory_grow(layout, fuel, first, second));
+            code.extend(exact());
+        }
+        Operator::MemoryFill { .. } | Operator::MemoryCopy { .. } => {
+            code.extend(bulk_charge(layout, fuel, first, Length::Bytes));
+            code.extend(exact());
+            code.push(reencode(op));
+        }
+        Operator::MemoryInit { .. } => {
+            code.extend(bulk_charge(layout, fuel, first, Length::Bytes));
+            code.extend(exact());
+            code.extend(helper);
+        }
+        Operator::TableFill { .. } | Operator::TableCopy { .. } | Operator::TableInit { .. } => {
+            code.extend(bulk_charge(layout, fuel, first, Length::Entries));
+            code.extend(exact());
+            code.extend(helper);
+        }
+        Operator::TableGrow { .. } => {
+            code.push(I::LocalTee(first));
+            code.extend(helper);
+            code.extend(table_grown(fuel, first, second));
+            code.extend(exact());
+        }
+        Operator::TableGet { .. } | Operator::TableSet { .. } => code.extend(helper),
+        Operator::DataDrop { data_index } => code.extend(context.tables.drop_data(data_index)),
+        Operator::ElemDrop { elem_index } => code.extend(context.tables.drop_elements(elem_index)),
+        _ => return None,
+    }
+    Some(code)
 }

@@ -14,6 +14,7 @@
 mod branches;
 mod checks;
 mod encode;
+mod exceptions;
 mod frames;
 mod labels;
 mod ops;
@@ -29,8 +30,9 @@ use super::admit::Refusal;
 use super::function::{BlockKind, Function};
 use super::layout::{self, Layout};
 use super::liveness::{self, Liveness};
+use super::tables::Tables;
 
-pub use encode::{bulk_charge, encode_type, memory_grow, reencode};
+pub use encode::{bulk, encode_block_type, encode_type, reencode};
 
 /// What the emitter needs to know of the module around a function.
 pub struct Context<'c> {
@@ -44,6 +46,12 @@ pub struct Context<'c> {
     pub metered_types: u32,
     /// Imported functions; they neither take nor return fuel.
     pub imports: u32,
+    /// What stands for instructions on tables and segments.
+    pub tables: &'c Tables<'c, 'c>,
+    /// Whether each exception tag carries an i32.
+    pub tags: &'c [bool],
+    /// Whether calls may end by an exception.
+    pub exceptions: bool,
     /// Keep the fuel global exact in every basic block, so that it can be read after a trap.
     pub exact: bool,
 }
@@ -61,6 +69,10 @@ enum Label {
     Save,
     /// Ends where the function traps because its saved frame was forged.
     Damaged,
+    /// Ends where the function is left by an exception.
+    Thrown,
+    /// Ends where this `try_table` looks at an exception.
+    Handler(usize),
     /// Ends behind a loop.
     Exit(usize),
     /// Ends where a loop is begun again: see [`Emitter::end_loop`].
@@ -109,6 +121,8 @@ struct Emitter<'f, 'a, 'c> {
     site_of_op: BTreeMap<usize, usize>,
     frame_depth: i64,
     function_index: u32,
+    /// The `try_table`s around what is emitted.
+    tries: Vec<usize>,
 }
 
 fn type_key(ty: ValType) -> u8 {
@@ -171,6 +185,7 @@ pub fn emit<'a>(
         site_of_op: BTreeMap::new(),
         frame_depth: frame_depth(function),
         function_index,
+        tries: Vec::new(),
     };
     emitter.number_sites();
     emitter.check_loops()?;
@@ -283,13 +298,16 @@ impl Emitter<'_, '_, '_> {
         self.code.push(I::LocalSet(self.fuel));
         self.open(Label::Save);
         self.open(Label::Damaged);
+        if self.context.exceptions {
+            self.open(Label::Thrown);
+        }
         self.open(Label::Block(0));
         self.open_region(0);
         self.entry_check();
         for index in 0..self.function.ops.len() {
             self.op(index);
         }
-        debug_assert_eq!(self.nest, [Label::Save, Label::Damaged]);
+        debug_assert_eq!(self.nest[..2], [Label::Save, Label::Damaged]);
         // After the function's own `End`: results are in slots.
         for (height, &ty) in self.function.results.clone().iter().enumerate() {
             let slot = self.slot(height, ty);
@@ -299,6 +317,9 @@ impl Emitter<'_, '_, '_> {
         self.code.push(I::I64Const(self.frame_depth));
         self.code.push(I::I64Sub);
         self.code.push(I::Return);
+        if self.context.exceptions {
+            self.leave_by_exception();
+        }
         self.close(Label::Damaged);
         self.code.push(I::I32Const(layout::TRAP_DAMAGED));
         self.code.push(I::GlobalSet(self.context.layout.trap()));

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use wasm_encoder::{BlockType, Instruction as I};
 use wasmparser::{Operator, ValType};
 
-use super::encode::{bulk_charge, encode_block_type, memory_grow, reencode, zero};
+use super::encode::{bulk, encode_block_type, reencode, zero};
 use super::{Emitter, Label};
 use crate::transform::function::BlockKind;
 use crate::transform::layout;
@@ -65,6 +65,8 @@ impl<'a> Emitter<'_, 'a, '_> {
                     }
                     if block.kind == BlockKind::Loop {
                         self.end_loop(op.block);
+                    } else if block.kind == BlockKind::Try {
+                        self.end_try(op.block);
                     } else {
                         self.close(Label::Block(op.block));
                     }
@@ -113,30 +115,20 @@ impl<'a> Emitter<'_, 'a, '_> {
                 let call = I::CallIndirect { type_index, table_index };
                 self.call_site(index, call, params + 1, results);
             }
-            O::MemoryGrow { .. } => {
-                self.ensure(1);
-                self.pop(1);
-                let pages = self.scratch(ValType::I32, 1);
-                let old = self.scratch(ValType::I32, 2);
-                self.code.extend(memory_grow(self.context.layout, self.fuel, pages, old));
-                if self.context.exact {
-                    self.flush();
-                }
-                self.stack.push(ValType::I32);
+            O::TryTable { .. } => {
+                self.spill_all();
+                self.tries.push(op.block);
             }
-            O::MemoryFill { .. } | O::MemoryCopy { .. } => {
-                self.ensure(3);
-                self.pop(3);
-                let length = self.scratch(ValType::I32, 1);
-                self.code.extend(bulk_charge(self.context.layout, self.fuel, length));
-                if self.context.exact {
-                    self.flush();
-                }
-                self.code.push(reencode(&op.op));
-            }
+            O::Throw { tag_index } => self.throw(tag_index),
+            O::ThrowRef => self.throw_ref(),
             _ => {
                 self.ensure(op.pops);
-                self.code.push(reencode(&op.op));
+                let first = self.scratch(ValType::I32, 1);
+                let second = self.scratch(ValType::I32, 2);
+                match bulk(&op.op, self.context, self.fuel, first, second) {
+                    Some(bulk) => self.code.extend(bulk),
+                    None => self.code.push(reencode(&op.op)),
+                }
                 self.pop(op.pops);
                 self.stack.extend_from_slice(&op.pushes);
             }
@@ -221,6 +213,9 @@ impl<'a> Emitter<'_, 'a, '_> {
         self.code.push(I::I64GeS);
         self.hints.push((self.code.len(), true));
         self.br_if(spent);
+        if self.context.exceptions {
+            self.leave_if_thrown(self.sites[site].region);
+        }
         // Nothing returns while frames are being restored, unless they were forged.
         self.code.push(I::LocalGet(self.fuel));
         self.code.push(I::I64Const(layout::UNWOUND));

@@ -26,7 +26,9 @@ impl Emitter<'_, '_, '_> {
         let mut open = vec![0];
         for (index, op) in self.function.ops.iter().enumerate() {
             match op.op {
-                Operator::Block { .. } | Operator::If { .. } => open.push(op.block),
+                Operator::Block { .. } | Operator::If { .. } | Operator::TryTable { .. } => {
+                    open.push(op.block);
+                }
                 Operator::Loop { .. } => {
                     open.push(op.block);
                     let mut saved =
@@ -118,10 +120,13 @@ impl Emitter<'_, '_, '_> {
                     ends.push((index, Label::Before(index)));
                     index = function.blocks[op.block].end;
                 }
-                Operator::Block { .. } | Operator::If { .. } => {
+                Operator::Block { .. } | Operator::If { .. } | Operator::TryTable { .. } => {
                     let inner = &function.blocks[op.block];
                     if inner.resumable {
                         ends.push((inner.end, Label::Block(op.block)));
+                        if inner.kind == BlockKind::Try {
+                            ends.push((inner.end, Label::Handler(op.block)));
+                        }
                         if let Some(at) = inner.else_at {
                             ends.push((at, Label::Else(op.block)));
                         }
