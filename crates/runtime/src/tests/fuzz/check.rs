@@ -382,7 +382,6 @@ fn feature(op: &Operator<'_>) -> Option<&'static str> {
         O::V128Load { .. } | O::V128Store { .. } => "simd",
         O::F32x4Div | O::F64x2Div | O::F32x4Sqrt => "simd_float",
         O::Loop { blockty: wasmparser::BlockType::FuncType(_) } => "multi_value",
-        O::Throw { .. } => "exception",
         O::ReturnCall { .. } => "tail_call",
         _ => return None,
     })
