@@ -51,6 +51,7 @@ fn subjects() -> Vec<Task> {
         guest("floats", &["20000"]),
         guest("clock", &["3"]),
         guest("languages/stars", &["300"]),
+        guest("languages/thrower", &["60"]),
         guest("languages/words", &["2"]),
         guest("languages/life", &["4"]),
     ]
@@ -95,7 +96,7 @@ fn guests_print_what_they_should() {
             assert_eq!(stdout(&trace), expected(file), "{name}");
         }
     }
-    for name in ["stars", "words", "life"] {
+    for name in ["stars", "thrower", "words", "life"] {
         let trace = run(&guest(&format!("languages/{name}"), &[]), UNLIMITED).unwrap();
         assert_eq!(trace.end.outcome, Outcome::Exited(0), "{name}");
         assert_eq!(stdout(&trace), expected(&format!("{name}.txt")), "{name}");

@@ -22,7 +22,7 @@ pub struct Program {
     make: fn(&Places, &Path) -> Result<(), String>,
 }
 
-const PROGRAMS: [Program; 7] = [
+const PROGRAMS: [Program; 8] = [
     Program {
         name: "store",
         language: "C",
@@ -38,6 +38,14 @@ const PROGRAMS: [Program; 7] = [
         segment_gfuel: "0.004194304",
         script: None,
         make: stars,
+    },
+    Program {
+        name: "thrower",
+        language: "C++ with exceptions",
+        compiler: "ziglang 0.17.1",
+        segment_gfuel: "0.001048576",
+        script: None,
+        make: thrower,
     },
     Program {
         name: "words",
@@ -148,6 +156,26 @@ fn stars(places: &Places, module: &Path) -> Result<(), String> {
     let mut zig = zig(places, "c++")?;
     zig.args(["-std=c++20", "-fno-exceptions", "-Wall", "-Wextra", "-o"]).arg(module);
     run::shown(zig.arg(source(places, "stars.cpp")))
+}
+
+/// Zig's own library has no exceptions, but the sources of what throws and catches them.
+fn thrower(places: &Places, module: &Path) -> Result<(), String> {
+    let library = places.wheel("ziglang")?.join("ziglang/lib");
+    let mut zig = zig(places, "c++")?;
+    zig.args(["-fwasm-exceptions", "-Xclang", "-target-feature", "-Xclang", "+exception-handling"]);
+    zig.args(["-mllvm", "-wasm-enable-eh", "-mllvm", "-wasm-use-legacy-eh=false"]);
+    zig.args(["-D_LIBCXXABI_BUILDING_LIBRARY", "-D_LIBCPP_BUILDING_LIBRARY"]);
+    zig.args(["-D_LIBCXXABI_HAS_NO_THREADS", "-D_LIBUNWIND_HIDE_SYMBOLS", "-w"]);
+    for folder in ["libcxxabi/include", "libcxxabi/src", "libcxx/src", "libunwind/include"] {
+        zig.arg("-I").arg(library.join(folder));
+    }
+    zig.arg("-I").arg(library.join("libunwind/src")).arg("-o").arg(module);
+    zig.arg(source(places, "thrower.cpp"));
+    for file in ["cxa_exception.cpp", "cxa_personality.cpp", "cxa_aux_runtime.cpp"] {
+        zig.arg(library.join("libcxxabi/src").join(file));
+    }
+    zig.arg(library.join("libunwind/src/Unwind-wasm.c"));
+    run::shown(zig.arg(source(places, "exception_tag.s")))
 }
 
 fn words(places: &Places, module: &Path) -> Result<(), String> {
