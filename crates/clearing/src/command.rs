@@ -6,6 +6,7 @@ use market::{Filters, Instrument, TimeInForce};
 use serde::{Deserialize, Serialize};
 
 use crate::figures::NewTask;
+use crate::fixed::FixedCommand;
 use crate::payments::PaymentCommand;
 
 /// When and as what number in the journal a command is decided. The sequence is what new ids
@@ -39,6 +40,8 @@ pub enum Command {
     },
     /// Money asked to come in or go out, and what becomes of it.
     Payment(PaymentCommand),
+    /// Leases for a fixed time.
+    Fixed(FixedCommand),
     /// The operator's charges, for leases that open from now on.
     SetFees {
         /// Whose order rested pays this.

@@ -2,6 +2,7 @@
 //! only then pushes its first event, so that a rejection changes nothing.
 
 mod accounts;
+mod fixed;
 mod instruments;
 mod jobs;
 mod leases;
@@ -59,6 +60,7 @@ impl Desk<'_> {
                 self.deposit(*transfer, *account, *amount_nanocredits)
             }
             Command::Payment(command) => self.payment(command),
+            Command::Fixed(command) => self.fixed(command),
             Command::SetFees { maker_basis_points, taker_basis_points } => {
                 self.set_fees(*maker_basis_points, *taker_basis_points)
             }
@@ -91,6 +93,7 @@ impl Desk<'_> {
             Command::LapseMachine { machine } => self.lapse_machine(*machine),
             Command::Tick => {
                 self.end_overdue();
+                self.fixed_tick();
                 self.trip_switches();
                 self.tick_book();
                 Ok(())

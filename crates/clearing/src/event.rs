@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::command::AttemptEnd;
 use crate::fees::{FeeSchedule, LeaseFees};
 use crate::figures::NewTask;
+use crate::fixed::{FixedEvent, FixedFlow};
 use crate::payments::PaymentEvent;
 
 /// Why money moved.
@@ -38,6 +39,13 @@ pub enum TransferReason {
     SellerFee {
         /// Under which lease.
         lease: LeaseId,
+    },
+    /// Of a lease for a fixed time.
+    Fixed {
+        /// Which.
+        lease: LeaseId,
+        /// Where it goes.
+        flow: FixedFlow,
     },
     /// In or out, at an account's request.
     Payment {
@@ -98,6 +106,8 @@ pub enum Event {
     },
     /// A payment was requested or went on.
     Payment(PaymentEvent),
+    /// Something about leases for a fixed time.
+    Fixed(FixedEvent),
     /// The operator's charges from now on.
     FeesSet { schedule: FeeSchedule, at_ms: i64 },
     /// A machine joined.

@@ -1,6 +1,7 @@
 //! Folding events into the state. Nothing is decided here: every number comes from the event,
 //! so that replaying an old journal under newer rules gives what happened then.
 
+mod fixed;
 mod payments;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -48,6 +49,7 @@ impl State {
                 self.fold_transfer(transfer, *reason);
             }
             Event::Payment(event) => self.fold_payment(event),
+            Event::Fixed(event) => self.fold_fixed(event),
             Event::FeesSet { schedule, .. } => {
                 let former = self.fees.insert(schedule.version, *schedule);
                 assert!(former.is_none(), "{FITS}");
@@ -114,6 +116,7 @@ impl State {
                 TransferReason::Deposit
                 | TransferReason::Hold
                 | TransferReason::SellerFee { .. }
+                | TransferReason::Fixed { .. }
                 | TransferReason::Payment { .. } => {}
             }
         }
@@ -127,6 +130,9 @@ impl State {
             // The same money may be earned again and again, so this sum has no bound.
             let machine = self.machine_mut(machine);
             machine.earned_nanocredits = machine.earned_nanocredits.saturating_add(amount);
+        }
+        if let TransferReason::Fixed { lease, flow } = reason {
+            self.fold_flow(lease, flow, amount);
         }
         if let TransferReason::SellerFee { lease } = reason {
             let machine = self.leases[&lease].machine;

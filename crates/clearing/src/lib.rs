@@ -22,6 +22,7 @@ mod escrow;
 mod evolve;
 mod fees;
 mod figures;
+pub mod fixed;
 pub mod payments;
 mod read;
 mod records;

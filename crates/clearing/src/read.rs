@@ -7,6 +7,7 @@ use ledger::{AccountKey, Ledger};
 use market::{Market, Order, Terms};
 
 use crate::fees::FeeSchedule;
+use crate::fixed::{FixedLease, FixedOffer};
 use crate::payments::Payment;
 use crate::records::{Account, Attempt, Job, JobPhase, Lease, Machine, OrderLink, Task};
 use crate::rules::Rules;
@@ -105,6 +106,21 @@ impl State {
     /// Every version of the charges that was ever set, by version.
     pub fn fee_schedules(&self) -> impl Iterator<Item = FeeSchedule> + '_ {
         self.fees.values().copied()
+    }
+
+    /// What machines let by the hour, by machine.
+    pub fn fixed_offers(&self) -> impl Iterator<Item = (MachineId, &FixedOffer)> {
+        self.fixed_offers.iter().map(|(machine, offer)| (*machine, offer))
+    }
+
+    /// A lease for a fixed time.
+    pub fn fixed_lease(&self, lease: LeaseId) -> Option<&FixedLease> {
+        self.fixed_leases.get(&lease)
+    }
+
+    /// Every lease for a fixed time, by id.
+    pub fn fixed_leases(&self) -> impl Iterator<Item = &FixedLease> {
+        self.fixed_leases.values()
     }
 
     /// A payment.

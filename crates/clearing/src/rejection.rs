@@ -5,6 +5,7 @@ use ledger::TransferRejection;
 use market::OrderRejection;
 use serde::Serialize;
 
+use crate::fixed::FixedRejection;
 use crate::payments::PaymentRejection;
 
 /// Why a command changed nothing. What belongs to somebody else is `NotFound`, like what does
@@ -55,6 +56,9 @@ pub enum Rejection {
     /// A payment can't be made or moved.
     #[error(transparent)]
     Payment(#[from] PaymentRejection),
+    /// A lease for a fixed time can't be had or offered.
+    #[error(transparent)]
+    Fixed(#[from] FixedRejection),
     /// A fee beyond what an operator may charge.
     #[error("{basis_points} basis points are out of range: charge at most {max}")]
     FeeOutOfRange {
@@ -318,6 +322,7 @@ impl Rejection {
             Rejection::Transfer(rejection) => rejection.code(),
             Rejection::TopUpConflict { .. } => "transfer_conflict",
             Rejection::Payment(rejection) => rejection.code(),
+            Rejection::Fixed(rejection) => rejection.code(),
             Rejection::FeeOutOfRange { .. } => "fee_out_of_range",
             Rejection::Order(rejection) => rejection.code(),
             Rejection::MachineOwned { .. } => "machine_owned",

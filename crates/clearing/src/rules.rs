@@ -18,6 +18,18 @@ pub struct Rules {
     pub fee_basis_points_max: u32,
     /// Most payments of an account that are not over.
     pub open_payments_max: usize,
+    /// So many times its price an outage of a fixed lease pays, on top of not being paid for.
+    pub outage_multiple: u32,
+    /// A seller's bond is what this time costs.
+    pub bond_ms: i64,
+    /// A fixed lease that is down for so long ends.
+    pub outage_max_ms: i64,
+    /// The notice that a seller owes.
+    pub seller_notice_ms: i64,
+    /// The notice that a buyer owes.
+    pub buyer_notice_ms: i64,
+    /// How long before its money runs out a buyer is told.
+    pub exhaustion_warning_ms: i64,
     /// Longest name, reason or client's id, in bytes.
     pub text_max_bytes: usize,
     /// The fastest that a slot may claim to compute.
@@ -71,6 +83,12 @@ impl Default for Rules {
             amount_max_nanocredits: 1_000_000 * base::NANOCREDITS_PER_CREDIT,
             fee_basis_points_max: 2_000,
             open_payments_max: 100,
+            outage_multiple: 3,
+            bond_ms: 24 * 3_600_000,
+            outage_max_ms: 3_600_000,
+            seller_notice_ms: 4 * 3_600_000,
+            buyer_notice_ms: 60_000,
+            exhaustion_warning_ms: 600_000,
             text_max_bytes: 256,
             // Eight times a current core at 20 Gfuel/s.
             max_fuel_per_ms: 8 * 20_000_000,

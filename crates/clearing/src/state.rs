@@ -8,6 +8,7 @@ use market::{Capacity, GroupId, Market, Order, first_instruments};
 use serde::{Deserialize, Serialize};
 
 use crate::fees::FeeSchedule;
+use crate::fixed::{FixedLease, FixedOffer};
 use crate::payments::Payment;
 use crate::records::{Account, Attempt, Job, Lease, Machine, OrderLink, Task};
 use crate::rules::Rules;
@@ -15,7 +16,7 @@ use crate::rules::Rules;
 /// Version of the state's encoding. Rises with every change of it, so that a snapshot of another
 /// one is folded from the journal instead of being misread. The journals that are kept as
 /// fixtures notice when it should have risen.
-pub const STATE_VERSION: u32 = 2;
+pub const STATE_VERSION: u32 = 3;
 
 /// The whole state: a fold of [`State::evolve`] over all events, from [`State::new`].
 ///
@@ -39,6 +40,8 @@ pub struct State {
     pub(crate) cancel_after: BTreeMap<AccountId, i64>,
     pub(crate) client_orders: BTreeMap<(MachineId, String), OrderId>,
     pub(crate) payments: BTreeMap<PaymentId, Payment>,
+    pub(crate) fixed_offers: BTreeMap<MachineId, FixedOffer>,
+    pub(crate) fixed_leases: BTreeMap<LeaseId, FixedLease>,
     /// Every version that was ever set, by version.
     pub(crate) fees: BTreeMap<u32, FeeSchedule>,
 }
@@ -67,6 +70,8 @@ impl State {
             cancel_after: BTreeMap::new(),
             client_orders: BTreeMap::new(),
             payments: BTreeMap::new(),
+            fixed_offers: BTreeMap::new(),
+            fixed_leases: BTreeMap::new(),
             fees: BTreeMap::new(),
         }
     }

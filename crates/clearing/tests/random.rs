@@ -6,6 +6,7 @@ mod world;
 use std::collections::BTreeMap;
 
 use base::{JobId, OrderId, TransferId, Usage};
+use clearing::fixed::{FixedCommand, FixedEvent, TEST_FIXED, fixed_lease_id};
 use clearing::payments::{PaymentCommand, PaymentDirection, PaymentPhase, payment_id};
 use clearing::{AttemptEnd, Command, Event};
 use ledger::AccountKey;
@@ -28,6 +29,7 @@ enum Step {
     Retire { n: u8 },
     Pay { id: u8, amount: i64, verb: u8 },
     Fees { maker: u32, taker: u32 },
+    Fixed { n: u8, id: u8, amount: i64, verb: u8 },
     Tick { ms: i64 },
 }
 
@@ -54,11 +56,13 @@ fn step() -> impl Strategy<Value = Step> {
         1 => (0..3u8, 0..4u32).prop_map(|(n, slots)| Step::Offer { n, slots }),
         1 => (0..6u8).prop_map(|job| Step::Cancel { job }),
         1 => any::<u8>().prop_map(|order| Step::CancelOrder { order }),
-        2 => (0..6u8, 0..4u8, 0..300_000i64)
+        4 => (0..6u8, 0..4u8, 0..300_000i64)
             .prop_map(|(job, transfer, amount)| Step::TopUp { job, transfer, amount }),
         2 => (0..4u8, 0..3_000_000_000i64, 0..8u8)
             .prop_map(|(id, amount, verb)| Step::Pay { id, amount, verb }),
         1 => (0..300u32, 0..300u32).prop_map(|(maker, taker)| Step::Fees { maker, taker }),
+        5 => (0..3u8, 0..3u8, 1..200i64, 0..9u8)
+            .prop_map(|(n, id, amount, verb)| Step::Fixed { n, id, amount, verb }),
         1 => (0..30u8).prop_map(|n| Step::Retire { n }),
         2 => prop_oneof![9 => 0..10_000i64, 1 => 600_000..30_000_000i64]
             .prop_map(|ms| Step::Tick { ms }),
@@ -73,6 +77,11 @@ fn nth_order(world: &World, n: u8) -> OrderId {
 fn run(steps: Vec<Step>) -> BTreeMap<String, u32> {
     let mut seen = BTreeMap::new();
     let mut world = World::new(3, 2);
+    // Bonds of sellers.
+    for n in 0..3 {
+        let (transfer, account) = (TransferId(1_000 + n), seller(n));
+        world.ok(Command::Deposit { transfer, account, amount_nanocredits: 4_000_000_000 });
+    }
     let mut receipts = Vec::new();
     for step in steps {
         world.now_ms += 40;
@@ -170,6 +179,7 @@ fn run(steps: Vec<Step>) -> BTreeMap<String, u32> {
             Step::Fees { maker, taker } => {
                 Command::SetFees { maker_basis_points: maker, taker_basis_points: taker }
             }
+            Step::Fixed { n, id, amount, verb } => Command::Fixed(fixed(n, id, amount, verb)),
             Step::Tick { ms } => {
                 world.now_ms += ms;
                 Command::Tick
@@ -179,6 +189,12 @@ fn run(steps: Vec<Step>) -> BTreeMap<String, u32> {
             Ok(events) => {
                 for event in events {
                     *seen.entry(first_word(&event)).or_insert(0) += 1;
+                    if let Event::Fixed(FixedEvent::Closed { end, .. }) = event {
+                        *seen.entry(format!("Closed {end:?}")).or_insert(0) += 1;
+                    }
+                    if let Event::Fixed(FixedEvent::CameUp { .. }) = event {
+                        *seen.entry("CameUp".to_owned()).or_insert(0) += 1;
+                    }
                     if let Event::LeaseClosed { end, .. } = event {
                         *seen.entry(format!("LeaseClosed {}", first_word(&end))).or_insert(0) += 1;
                     }
@@ -195,8 +211,34 @@ fn run(steps: Vec<Step>) -> BTreeMap<String, u32> {
     let inside = -world.state.ledger().balance(AccountKey::Outside);
     let fees = world.state.ledger().balance(AccountKey::Fees);
     let outgoing = world.state.ledger().balance(AccountKey::Outgoing(BUYER));
-    assert_eq!(world.state.available_nanocredits(BUYER) + held + fees + outgoing, inside);
+    let fixed = world.state.fixed_leases().map(|lease| {
+        let of = |key| world.state.ledger().balance(key);
+        of(AccountKey::LeaseEscrow(lease.lease)) + of(AccountKey::Bond(lease.lease))
+    });
+    let fixed: i64 = fixed.sum();
+    assert_eq!(world.state.available_nanocredits(BUYER) + held + fees + outgoing + fixed, inside);
     seen
+}
+
+fn fixed(n: u8, id: u8, amount: i64, verb: u8) -> FixedCommand {
+    let lease = fixed_lease_id(BUYER, &id.to_string());
+    match verb {
+        0 | 1 => FixedCommand::Offer {
+            machine: machine(n.into()),
+            instrument: TEST_FIXED.to_owned(),
+            units: u32::from(id),
+            price_nanocredits_per_hour: amount * 777_777,
+        },
+        2..=4 => FixedCommand::Open {
+            account: BUYER,
+            client_lease_id: id.to_string(),
+            instrument: TEST_FIXED.to_owned(),
+            limit_nanocredits_per_hour: amount * 1_000_000,
+        },
+        5 => FixedCommand::Notice { account: BUYER, lease },
+        6 => FixedCommand::Notice { account: seller(n.into()), lease },
+        _ => FixedCommand::Probed { lease, is_up: verb == 7 },
+    }
 }
 
 fn pay(id: u8, amount_nanocredits: i64, verb: u8) -> PaymentCommand {
@@ -241,7 +283,7 @@ fn random_commands_reach_every_kind_of_event() {
     let mut runner = TestRunner::deterministic();
     let steps = prop::collection::vec(step(), 100);
     let mut seen = BTreeMap::<String, u32>::new();
-    for _ in 0..150 {
+    for _ in 0..300 {
         for (what, times) in run(steps.new_tree(&mut runner).unwrap().current()) {
             *seen.entry(what).or_insert(0) += times;
         }
@@ -260,6 +302,9 @@ fn random_commands_reach_every_kind_of_event() {
         "MachineRetired",
         "Payment",
         "FeesSet",
+        "Closed Outage",
+        "CameUp",
+        "no_offer",
         "payment_phase",
         "LeaseClosed WorkDone",
         "LeaseClosed EscrowSpent",

@@ -85,6 +85,20 @@ impl Disk {
         self.entries.len() as u64
     }
 
+    /// The journal as lines of JSON.
+    pub fn lines(&self) -> String {
+        let mut lines = String::new();
+        for Entry { sequence, now_ms, command, events } in &self.entries {
+            let text = |encoded| String::from_utf8_lossy(encoded).into_owned();
+            let (command, events) = (text(command), text(events));
+            lines += &format!(
+                "{{\"sequence\":{sequence},\"now_ms\":{now_ms},\"command\":{command},\
+                 \"events\":{events}}}\n"
+            );
+        }
+        lines
+    }
+
     /// Writes a snapshot of the state after the last entry; sometimes it is damaged.
     pub fn snapshot(&mut self, state: &State, random: &mut Random) {
         let mut encoded = state.encode();

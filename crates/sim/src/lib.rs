@@ -23,4 +23,4 @@ mod program;
 mod random;
 mod run;
 
-pub use run::{Report, run};
+pub use run::{Report, journal, run};

@@ -1,11 +1,12 @@
-//! Runs seeds: one, a number of them, or as many as fit into some minutes. `cargo xtask sim` calls
-//! it.
+//! Runs seeds: one, a number of them, or as many as fit into some minutes; or writes a seed's
+//! journal as lines of JSON. `cargo xtask sim` calls it.
 
 use std::panic::catch_unwind;
 use std::process::ExitCode;
 use std::time::{Duration, Instant, SystemTime};
 
-const USAGE: &str = "usage: sim --seed N | --seeds N [--from N] | --minutes N [--from N]";
+const USAGE: &str =
+    "usage: sim --seed N | --seeds N [--from N] | --minutes N [--from N] | --journal N";
 
 fn main() -> ExitCode {
     let (mut from, mut seeds, mut minutes) = (None, None, None);
@@ -18,6 +19,10 @@ fn main() -> ExitCode {
             "--seeds" => seeds = Some(value),
             "--from" => from = Some(value),
             "--minutes" => minutes = Some(value),
+            "--journal" => {
+                print!("{}", sim::journal(value));
+                return ExitCode::SUCCESS;
+            }
             _ => {}
         }
     }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use base::{AccountId, AttemptId, JobId, MachineId, TransferId};
+use clearing::fixed::{FixedCommand, FixedEvent, TEST_FIXED, fixed_lease_id};
 use clearing::payments::{PaymentCommand, PaymentDirection, PaymentPhase};
 use clearing::{AttemptToRun, Command, Event, JobPhase, LeaseEnd, TaskPhase};
 
@@ -40,6 +41,8 @@ pub struct Report {
     pub faults: u64,
     /// Jobs that ran out of escrow, each time.
     pub exhausted: u64,
+    /// Leases for a fixed time that ended.
+    pub fixed: u64,
     /// Payments that are over.
     pub payments: u64,
 }
@@ -92,6 +95,15 @@ struct World {
 
 /// Runs a seed; panics with what does not hold.
 pub fn run(seed: u64) -> Report {
+    played(seed).report
+}
+
+/// The journal of a seed's run: a line of JSON for each entry.
+pub fn journal(seed: u64) -> String {
+    played(seed).exchange.disk.lines()
+}
+
+fn played(seed: u64) -> World {
     let mut world = World::new(seed);
     world.set_up();
     world.go();
@@ -99,7 +111,7 @@ pub fn run(seed: u64) -> Report {
     world.report.commands = world.exchange.decided;
     world.report.entries = world.exchange.disk.committed();
     world.report.recoveries = world.exchange.recoveries;
-    world.report
+    world
 }
 
 impl World {
@@ -140,6 +152,10 @@ impl World {
         for agent in &self.agents {
             let (machine, owner) = (agent.machine, agent.owner);
             commands.push(Command::OpenAccount { account: owner, name: format!("{owner}") });
+            // For bonds.
+            let transfer = TransferId(owner.0);
+            let amount_nanocredits = 5_000_000_000;
+            commands.push(Command::Deposit { transfer, account: owner, amount_nanocredits });
             let (public_key, name) = ([machine.0 as u8; 32], format!("{machine}"));
             commands.push(Command::EnrolMachine { machine, owner, public_key, name });
             commands.push(offer(machine, SLOTS));
@@ -275,6 +291,14 @@ impl World {
         {
             commands.push(offer(machine, SLOTS));
         }
+        if stormy && self.random.one_in(20) {
+            commands.push(Command::Fixed(FixedCommand::Offer {
+                machine,
+                instrument: TEST_FIXED.to_owned(),
+                units: self.random.below(3) as u32,
+                price_nanocredits_per_hour: self.random.range(1, 40) * 1_000_001,
+            }));
+        }
         if stormy && self.random.one_in(60) {
             let leases = self.exchange.state.machine_open_leases(machine);
             let lease = leases.map(|lease| lease.lease).next();
@@ -313,6 +337,19 @@ impl World {
                 direction,
                 amount_nanocredits,
             }));
+        }
+        let client_lease_id = self.random.below(8).to_string();
+        let lease = fixed_lease_id(account, &client_lease_id);
+        if stormy && self.random.one_in(4) {
+            let (instrument, limit) = (TEST_FIXED.to_owned(), 40_000_000);
+            self.ask(Command::Fixed(FixedCommand::Open {
+                account,
+                client_lease_id,
+                instrument,
+                limit_nanocredits_per_hour: limit,
+            }));
+        } else if self.random.one_in(6) && self.exchange.state.fixed_lease(lease).is_some() {
+            self.ask(Command::Fixed(FixedCommand::Notice { account, lease }));
         }
         if stormy && self.random.one_in(40) {
             let job = JobId(self.random.below(JOBS).into());
@@ -394,7 +431,8 @@ impl World {
         if !self.exchange.up {
             return;
         }
-        let waiting = std::mem::take(&mut self.waiting);
+        let mut waiting = std::mem::take(&mut self.waiting);
+        waiting.extend(self.probes().into_iter().map(|probe| (None, probe)));
         let (now_ms, clock_ms) = (self.now_ms, self.now_ms + self.clock_offset_ms);
         let death = self.death.take();
         let outcomes = self.exchange.round(now_ms, clock_ms, waiting, death, &mut self.random);
@@ -418,6 +456,18 @@ impl World {
         }
     }
 
+    /// The exchange's own probes: a machine that is away or cut off doesn't answer.
+    fn probes(&mut self) -> Vec<Command> {
+        let mut probes = Vec::new();
+        for lease in self.exchange.state.fixed_leases().filter(|lease| lease.closed.is_none()) {
+            let agent = self.agents.iter().position(|agent| agent.machine == lease.machine);
+            let agent = agent.expect("a machine of ours");
+            let is_up = self.now_ms >= self.agents[agent].away_until_ms && !self.is_cut_off(agent);
+            probes.push(Command::Fixed(FixedCommand::Probed { lease: lease.lease, is_up }));
+        }
+        probes
+    }
+
     fn tell(&mut self, event: &Event) {
         let state = &self.exchange.state;
         let (machine, message): (MachineId, Box<dyn Fn() -> ToAgent>) = match event {
@@ -433,6 +483,10 @@ impl World {
             Event::LeaseClosed { end, .. } => {
                 self.report.lapses += u64::from(*end == LeaseEnd::Lapsed);
                 self.report.faults += u64::from(matches!(end, LeaseEnd::Fault { .. }));
+                return;
+            }
+            Event::Fixed(FixedEvent::Closed { .. }) => {
+                self.report.fixed += 1;
                 return;
             }
             Event::JobExhausted { .. } => {

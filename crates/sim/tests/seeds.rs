@@ -18,6 +18,7 @@ fn fixed_seeds_hold_and_meet_everything() {
         all.faults += report.faults;
         all.exhausted += report.exhausted;
         all.payments += report.payments;
+        all.fixed += report.fixed;
     }
     println!("{all:?}");
     for (what, times) in [
@@ -28,6 +29,7 @@ fn fixed_seeds_hold_and_meet_everything() {
         ("faults", all.faults),
         ("exhausted jobs", all.exhausted),
         ("payments", all.payments),
+        ("fixed leases", all.fixed),
     ] {
         assert!(times > 2, "only {times} {what}: {all:?}");
     }

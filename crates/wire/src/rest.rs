@@ -106,7 +106,8 @@ pub struct TransferView {
     pub to: String,
     /// How much.
     pub amount_nanocredits: i64,
-    /// Why: `deposit`, `hold`, `settlement`, `release`, `fee`, `payment`.
+    /// Why: `deposit`, `hold`, `settlement`, `release`, `fee`, `payment`, `bond`,
+    /// `compensation`, `bond_return`.
     pub reason: String,
 }
 

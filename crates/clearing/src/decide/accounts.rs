@@ -84,6 +84,7 @@ impl Desk<'_> {
             return Ok(());
         }
         self.cancel_asks(machine, "its machine was retired");
+        self.fixed_retired(machine);
         let jobs = self.close_all_leases(machine, &LeaseEnd::Lapsed);
         self.push(Event::MachineRetired { machine });
         self.sync_jobs(&jobs);

@@ -52,6 +52,7 @@ impl Desk<'_> {
             return Err(not_found("machine", machine));
         }
         self.cancel_asks(machine, "its machine stopped answering");
+        self.fixed_lapsed(machine);
         let jobs = self.close_all_leases(machine, &LeaseEnd::Lapsed);
         self.sync_jobs(&jobs);
         Ok(())

@@ -1,6 +1,7 @@
 //! What must hold after every command.
 
 use base::Usage;
+use clearing::fixed::FixedLease;
 use clearing::payments::{Payment, PaymentDirection};
 use clearing::{JobPhase, LeasePhase, State, TaskPhase};
 use ledger::AccountKey;
@@ -15,6 +16,7 @@ pub fn check(state: &State) {
     check_machines(state);
     check_fees(state);
     check_payments(state);
+    check_fixed(state);
 }
 
 /// The exchange holds exactly the fees of what was paid.
@@ -23,11 +25,42 @@ fn check_fees(state: &State) {
         let paid = lease.paid_nanocredits;
         lease.fees.buyer_nanocredits(paid) + lease.fees.seller_nanocredits(paid)
     };
-    let charged: i64 = state.leases().map(of_lease).sum();
+    let of_fixed = |lease: &FixedLease| {
+        let paid = lease.paid_nanocredits;
+        lease.fees.buyer_nanocredits(paid) + lease.fees.seller_nanocredits(paid)
+    };
+    let charged = state.leases().map(of_lease).sum::<i64>();
+    let charged = charged + state.fixed_leases().map(of_fixed).sum::<i64>();
     assert_eq!(state.ledger().balance(AccountKey::Fees), charged);
     let jobs: i64 = state.jobs().map(|job| job.fees_nanocredits).sum();
     let buyers = |lease: &clearing::Lease| lease.fees.buyer_nanocredits(lease.paid_nanocredits);
     assert_eq!(jobs, state.leases().map(buyers).sum::<i64>());
+}
+
+/// Escrow and bond of a fixed lease are what was put in and not paid out; a closed one has none.
+fn check_fixed(state: &State) {
+    for lease in state.fixed_leases() {
+        let paid = lease.paid_nanocredits;
+        let escrow = state.ledger().balance(AccountKey::LeaseEscrow(lease.lease));
+        let fee = lease.fees.buyer_nanocredits(paid);
+        let out = paid + fee + lease.refunded_nanocredits;
+        assert_eq!(escrow + out, lease.prepaid_nanocredits, "{}", lease.lease);
+        let bond = state.ledger().balance(AccountKey::Bond(lease.lease));
+        let out = lease.compensated_nanocredits + lease.bond_returned_nanocredits;
+        assert_eq!(bond + out, lease.bond_nanocredits, "{}", lease.lease);
+        let due = lease.compensation_nanocredits(lease.outage_ms);
+        assert_eq!(lease.compensated_nanocredits, due, "outages that are over are paid for");
+        let offer = state.fixed_offers().find(|(machine, _)| *machine == lease.machine);
+        let listed = offer.is_some_and(|(_, offer)| offer.open.contains(&lease.lease));
+        assert_eq!(listed, lease.closed.is_none());
+        if let Some((at_ms, _)) = lease.closed {
+            assert_eq!((escrow, bond), (0, 0), "{}", lease.lease);
+            assert!(at_ms <= lease.prepaid_until_ms, "time that nobody paid for");
+            let hours = lease.price_nanocredits_per_hour;
+            let most = i128::from(hours) * i128::from(at_ms - lease.opened_at_ms);
+            assert!(i128::from(paid) * 3_600_000 <= most, "paid for more than its time");
+        }
+    }
 }
 
 /// What was asked to be paid out, and isn't yet, is held for that and nothing else.
@@ -132,7 +165,14 @@ fn check_machines(state: &State) {
                 lease.paid_nanocredits - lease.fees.seller_nanocredits(lease.paid_nanocredits)
             })
             .sum();
-        assert_eq!(earned, machine.earned_nanocredits);
+        let fixed: i64 = state
+            .fixed_leases()
+            .filter(|lease| lease.machine == machine.machine)
+            .map(|lease| {
+                lease.paid_nanocredits - lease.fees.seller_nanocredits(lease.paid_nanocredits)
+            })
+            .sum();
+        assert_eq!(earned + fixed, machine.earned_nanocredits);
         for ask in state.machine_asks(machine.machine) {
             assert!(ask.order.leaves_quantity <= state.slots_free(machine.machine));
         }

@@ -8,7 +8,8 @@ use crate::error::status_of;
 const DOCUMENT: &str = "docs/errors.md";
 
 /// Where codes are named: each in functions that are called `code`.
-const SOURCES: [&str; 8] = [
+const SOURCES: [&str; 9] = [
+    "crates/clearing/src/fixed.rs",
     "crates/clearing/src/payments.rs",
     "crates/clearing/src/rejection.rs",
     "crates/exchange/src/agent.rs",

@@ -5,6 +5,7 @@
 use std::path::{Path, PathBuf};
 
 use base::{AccountId, Digest, ExchangeId, MachineId};
+use clearing::fixed::FixedFlow;
 use clearing::{Event, TransferReason};
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, params};
 use wire::{TradeView, TransferView};
@@ -401,6 +402,15 @@ fn reason_text(reason: TransferReason) -> &'static str {
         TransferReason::Release => "release",
         TransferReason::BuyerFee { .. } | TransferReason::SellerFee { .. } => "fee",
         TransferReason::Payment { .. } => "payment",
+        TransferReason::Fixed { flow, .. } => match flow {
+            FixedFlow::Prepayment => "hold",
+            FixedFlow::Settlement => "settlement",
+            FixedFlow::BuyerFee | FixedFlow::SellerFee => "fee",
+            FixedFlow::Refund => "release",
+            FixedFlow::Bond => "bond",
+            FixedFlow::Compensation => "compensation",
+            FixedFlow::BondReturn => "bond_return",
+        },
     }
 }
 

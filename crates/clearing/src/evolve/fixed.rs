@@ -1,0 +1,90 @@
+//! Folding what happened to fixed leases.
+
+use std::collections::BTreeSet;
+
+use base::LeaseId;
+
+use super::FITS;
+use crate::fixed::{FixedEvent, FixedFlow, FixedLease, FixedOffer};
+use crate::state::State;
+
+impl State {
+    pub(super) fn fold_fixed(&mut self, event: &FixedEvent) {
+        match event {
+            FixedEvent::Offered {
+                machine,
+                instrument,
+                units,
+                price_nanocredits_per_hour,
+                at_ms,
+            } => {
+                let offer = self.fixed_offers.entry(*machine).or_insert_with(|| FixedOffer {
+                    instrument: instrument.clone(),
+                    units: 0,
+                    price_nanocredits_per_hour: 0,
+                    since_ms: 0,
+                    open: BTreeSet::new(),
+                });
+                offer.instrument = instrument.clone();
+                offer.units = *units;
+                offer.price_nanocredits_per_hour = *price_nanocredits_per_hour;
+                offer.since_ms = *at_ms;
+            }
+            FixedEvent::Opened { lease } => {
+                let offer = self.fixed_offers.get_mut(&lease.machine).expect(FITS);
+                offer.open.insert(lease.lease);
+                let former = self.fixed_leases.insert(lease.lease, (**lease).clone());
+                assert!(former.is_none(), "{FITS}");
+            }
+            FixedEvent::Prolonged { lease, prepaid_until_ms } => {
+                let prolonged = self.fixed_mut(*lease);
+                prolonged.prepaid_until_ms = *prepaid_until_ms;
+                prolonged.warned = false;
+            }
+            FixedEvent::Warned { lease, .. } => self.fixed_mut(*lease).warned = true,
+            FixedEvent::NoticeGiven { lease, by_seller, ends_at_ms } => {
+                self.fixed_mut(*lease).notice = Some((*by_seller, *ends_at_ms));
+            }
+            FixedEvent::WentDown { lease, at_ms } => {
+                self.fixed_mut(*lease).down_since_ms = Some(*at_ms);
+            }
+            FixedEvent::CameUp { lease, outage_ms, .. } => {
+                let came_up = self.fixed_mut(*lease);
+                came_up.down_since_ms = None;
+                came_up.outage_ms = *outage_ms;
+            }
+            FixedEvent::Closed { lease, end, outage_ms, at_ms } => {
+                let closed = self.fixed_mut(*lease);
+                closed.down_since_ms = None;
+                closed.outage_ms = *outage_ms;
+                closed.closed = Some((*at_ms, *end));
+                let machine = closed.machine;
+                self.fixed_offers.get_mut(&machine).expect(FITS).open.remove(lease);
+            }
+        }
+    }
+
+    pub(super) fn fold_flow(&mut self, lease: LeaseId, flow: FixedFlow, amount: i64) {
+        let lease = self.fixed_mut(lease);
+        let machine = lease.machine;
+        match flow {
+            FixedFlow::Prepayment => lease.prepaid_nanocredits += amount,
+            FixedFlow::Settlement => lease.paid_nanocredits += amount,
+            FixedFlow::Refund => lease.refunded_nanocredits += amount,
+            FixedFlow::Bond => lease.bond_nanocredits += amount,
+            FixedFlow::Compensation => lease.compensated_nanocredits += amount,
+            FixedFlow::BondReturn => lease.bond_returned_nanocredits += amount,
+            FixedFlow::BuyerFee | FixedFlow::SellerFee => {}
+        }
+        let machine = self.machine_mut(machine);
+        machine.earned_nanocredits = match flow {
+            FixedFlow::Settlement => machine.earned_nanocredits.saturating_add(amount),
+            FixedFlow::SellerFee => machine.earned_nanocredits.saturating_sub(amount),
+            _ => machine.earned_nanocredits,
+        };
+    }
+
+    fn fixed_mut(&mut self, lease: LeaseId) -> &mut FixedLease {
+        self.fixed_leases.get_mut(&lease).expect(FITS)
+    }
+}
