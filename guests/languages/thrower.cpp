@@ -21,7 +21,7 @@ static int deep(int n, int seed) {
     catch (int value) { if (n % 5) throw; return -value; }
 }
 int main(int argc, char **argv) {
-    int rounds = argc > 1 ? atoi(argv[1]) : 300;
+    int rounds = argc > 1 ? atoi(argv[1]) : 20000;
     long sum = 0; size_t text = 0;
     for (int i = 0; i < rounds; i++) {
         try { sum += deep(i % 13, i); }

@@ -39,9 +39,9 @@ pub use leaf::Leaf;
 pub use transform::admit::MODULE_BYTES_MAX;
 
 /// Version of the transform: part of every task digest.
-pub const TRANSFORM_VERSION: u32 = 3;
+pub const TRANSFORM_VERSION: u32 = 4;
 /// Version of the cost table: part of every task digest.
-pub const COST_TABLE_VERSION: u32 = 3;
+pub const COST_TABLE_VERSION: u32 = 4;
 /// Shortest segment: below it the records would cost more than the work.
 pub const SEGMENT_FUEL_MIN: u64 = 1 << 20;
 /// Longest segment: what a trap or a newly born NaN has run again is one segment.

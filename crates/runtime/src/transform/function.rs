@@ -8,6 +8,7 @@ use wasmparser::{
 
 use super::Refusal;
 use super::admit::lowered;
+use super::charges::{Behind, Charges, With};
 use super::cost;
 
 /// An instruction that can be reached, with what it does to the operand stack.
@@ -64,6 +65,11 @@ pub struct Block {
     pub then_live: bool,
     /// Whether nothing reaches what follows its end.
     pub dead_after: bool,
+    /// The basic blocks, as [`Charges`] counts them, in which it is opened and with which it begins.
+    opened_in: usize,
+    begins_with: usize,
+    /// Whether something within leads elsewhere than to its end.
+    escapes: bool,
 }
 
 /// A function, read.
@@ -120,13 +126,14 @@ impl<'a> Function<'a> {
                 end_live: false,
                 then_live: false,
                 dead_after: false,
+                opened_in: 0,
+                begins_with: 0,
+                escapes: false,
             }],
             open: vec![0],
             dead: false,
             dead_nest: 0,
-            group: Group::Entry,
-            group_cost: 0,
-            entry_charge: 0,
+            charges: Charges::new(),
             height_max: 0,
         };
         while !reader.eof() {
@@ -146,7 +153,14 @@ impl<'a> Function<'a> {
             reading.step(metered, pops as usize, height, after, &validator, is_site)?;
         }
         reader.finish().map_err(Refusal::invalid)?;
-        let Reading { ops, blocks, entry_charge, height_max, .. } = reading;
+        let Reading { mut ops, blocks, charges, height_max, .. } = reading;
+        let mut entry_charge = 0;
+        for (behind, cost) in charges.settle() {
+            match behind {
+                Behind::Entry => entry_charge = cost,
+                Behind::Op(op) => ops[op].charge = Some(cost),
+            }
+        }
         Ok(Function { params, results, locals, ops, blocks, entry_charge, height_max })
     }
 
@@ -181,6 +195,9 @@ impl<'a> Function<'a> {
             end_live: true,
             then_live: false,
             dead_after: false,
+            opened_in: 0,
+            begins_with: 0,
+            escapes: false,
         };
         Function {
             params: Vec::new(),
@@ -264,13 +281,6 @@ pub fn function_type(
     (ty.params().to_vec(), ty.results().to_vec())
 }
 
-/// Where the cost of the current basic block is to be noted.
-#[derive(Clone, Copy)]
-enum Group {
-    Entry,
-    After(usize),
-}
-
 struct Reading<'a> {
     ops: Vec<Op<'a>>,
     blocks: Vec<Block>,
@@ -278,21 +288,11 @@ struct Reading<'a> {
     /// Code that cannot be reached is dropped; it still has to be nested rightly.
     dead: bool,
     dead_nest: usize,
-    group: Group,
-    group_cost: i64,
-    entry_charge: i64,
+    charges: Charges,
     height_max: usize,
 }
 
 impl<'a> Reading<'a> {
-    fn close_group(&mut self) {
-        match self.group {
-            Group::Entry => self.entry_charge = self.group_cost,
-            Group::After(op) => self.ops[op].charge = Some(self.group_cost),
-        }
-        self.group_cost = 0;
-    }
-
     fn push(&mut self, op: Operator<'a>, pops: usize, pushes: Vec<ValType>, block: usize) -> usize {
         self.ops.push(Op {
             op,
@@ -307,9 +307,20 @@ impl<'a> Reading<'a> {
     }
 
     fn target(&mut self, depth: u32) -> usize {
-        let block = self.open[self.open.len() - 1 - depth as usize];
+        let at = self.open.len() - 1 - depth as usize;
+        for &inner in &self.open[at + 1..] {
+            self.blocks[inner].escapes = true;
+        }
+        let block = self.open[at];
         self.blocks[block].targeted = true;
         block
+    }
+
+    /// No open block goes on to its end from here.
+    fn leave(&mut self) {
+        for &block in &self.open {
+            self.blocks[block].escapes = true;
+        }
     }
 
     fn mark_resumable(&mut self) {
@@ -343,7 +354,7 @@ impl<'a> Reading<'a> {
                 _ => return Ok(()),
             }
         }
-        self.group_cost += cost::of(&op);
+        self.charges.add(cost::of(&op));
         match op {
             O::Block { .. } | O::Loop { .. } | O::If { .. } | O::TryTable { .. } => {
                 let (kind, blockty) = match op {
@@ -379,6 +390,10 @@ impl<'a> Reading<'a> {
                     end_live: false,
                     then_live: false,
                     dead_after: false,
+                    opened_in: self.charges.current(),
+                    begins_with: self.charges.current(),
+                    // An exception leaves it before its end.
+                    escapes: kind == BlockKind::Try,
                 });
                 self.open.push(block);
                 if kind == BlockKind::Loop {
@@ -389,18 +404,22 @@ impl<'a> Reading<'a> {
                     self.mark_resumable();
                 }
                 if matches!(kind, BlockKind::Loop | BlockKind::If) {
-                    self.close_group();
-                    self.group = Group::After(at);
+                    let with = match kind {
+                        BlockKind::If => With::IfSmall(self.charges.current()),
+                        _ => With::Own,
+                    };
+                    self.charges.begin(at, with);
+                    self.blocks[block].begins_with = self.charges.current();
                 }
             }
             O::Else => {
                 let block = *self.open.last().expect("open block");
-                self.close_group_unless_dead();
                 let at = self.push(op, 0, Vec::new(), block);
+                self.charges.separate(self.blocks[block].begins_with);
                 self.blocks[block].then_live = !self.dead;
                 self.blocks[block].else_at = Some(at);
                 self.dead = false;
-                self.group = Group::After(at);
+                self.charges.begin(at, With::Own);
             }
             O::End => {
                 let block = self.open.pop().expect("open block");
@@ -413,12 +432,8 @@ impl<'a> Reading<'a> {
                     let at = self.push(op, 0, Vec::new(), block);
                     self.blocks[block].end = at;
                     self.blocks[block].end_live = true;
-                    if block == 0 {
-                        self.close_group();
-                    }
                     return Ok(());
                 }
-                self.close_group_unless_dead();
                 let at = self.push(op, 0, Vec::new(), block);
                 self.blocks[block].end = at;
                 self.blocks[block].end_live = live;
@@ -434,22 +449,29 @@ impl<'a> Reading<'a> {
                 self.dead = !(live || then_reaches || forward);
                 self.blocks[block].dead_after = self.dead;
                 if !self.dead {
-                    self.group = Group::After(at);
+                    let with = match self.blocks[block].escapes {
+                        true => With::Own,
+                        false => With::Always(self.blocks[block].opened_in),
+                    };
+                    self.charges.begin(at, with);
                 }
             }
             O::Br { relative_depth } => {
                 let target = self.target(relative_depth);
                 let at = self.push(op, pops, Vec::new(), 0);
                 self.ops[at].targets.push(target);
-                self.close_group();
                 self.dead = true;
             }
             O::BrIf { relative_depth } => {
                 let target = self.target(relative_depth);
                 let at = self.push(op, 1, Vec::new(), 0);
                 self.ops[at].targets.push(target);
-                self.close_group();
-                self.group = Group::After(at);
+                // What follows a loop's turn is not for every turn.
+                let with = match self.blocks[target].kind {
+                    BlockKind::Loop => With::Own,
+                    _ => With::IfSmall(self.charges.current()),
+                };
+                self.charges.begin(at, with);
             }
             O::BrTable { ref targets } => {
                 let mut depths = Vec::with_capacity(targets.len() as usize + 1);
@@ -460,25 +482,23 @@ impl<'a> Reading<'a> {
                 let blocks = depths.into_iter().map(|depth| self.target(depth)).collect();
                 let at = self.push(op, 1, Vec::new(), 0);
                 self.ops[at].targets = blocks;
-                self.close_group();
                 self.dead = true;
             }
             O::Return => {
-                self.blocks[0].targeted = true;
+                self.target(self.open.len() as u32 - 1);
                 let at = self.push(op, 0, Vec::new(), 0);
                 self.ops[at].targets.push(0);
-                self.close_group();
                 self.dead = true;
             }
             O::Unreachable => {
+                self.leave();
                 self.push(op, 0, Vec::new(), 0);
-                self.close_group();
                 self.dead = true;
             }
             O::Throw { .. } | O::ThrowRef => {
+                self.leave();
                 self.mark_resumable();
                 self.push(op, pops, Vec::new(), 0);
-                self.close_group();
                 self.dead = true;
             }
             _ => {
@@ -495,12 +515,6 @@ impl<'a> Reading<'a> {
             }
         }
         Ok(())
-    }
-
-    fn close_group_unless_dead(&mut self) {
-        if !self.dead {
-            self.close_group();
-        }
     }
 }
 

@@ -9,6 +9,7 @@
 //! ([`function`]), its live locals computed ([`liveness`]) and emitted ([`emit`], [`leaf`]).
 
 pub mod admit;
+mod charges;
 pub mod cost;
 mod emit;
 mod function;
