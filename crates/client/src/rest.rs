@@ -2,13 +2,14 @@
 
 use std::time::Duration;
 
-use base::{JobId, MachineId, OrderId};
+use base::{AccountId, Digest, JobId, MachineId, OrderId};
 use reqwest::{Method, RequestBuilder, Response, StatusCode};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use wire::{
-    AccountCreated, BookView, ErrorBody, ExchangeInfo, InstrumentView, Invoice, JobView, JoinCode,
-    LeaseView, LedgerAudit, MachineView, NewAccount, NewDeposit, NewJob, OrderView, TopUp,
+    AccountCreated, AccountView, BookView, ErrorBody, ExchangeInfo, InstrumentView, Invoice,
+    JobView, JoinCode, LeaseView, LedgerAudit, MachineView, NewAccount, NewDeposit, NewJob,
+    NewStanding, NewToken, OperatorAct, OrderView, Reason, TokenCreated, TokenView, TopUp,
     TradeView, TransferView, Wallet,
 };
 
@@ -58,9 +59,62 @@ impl Client {
         self.get("/v1/exchange").await
     }
 
-    /// Opens an account; needs the operator's token.
+    /// Opens a trader's account; for operators.
     pub async fn open_account(&self, name: &str) -> Result<AccountCreated, ClientError> {
-        self.post("/v1/accounts", &NewAccount { name: name.to_owned() }).await
+        self.open_account_as(&NewAccount::named(name)).await
+    }
+
+    /// Opens an account; for operators.
+    pub async fn open_account_as(&self, new: &NewAccount) -> Result<AccountCreated, ClientError> {
+        self.post("/v1/accounts", new).await
+    }
+
+    /// Some accounts after one, by id; for operators.
+    pub async fn accounts(
+        &self,
+        after: Option<AccountId>,
+    ) -> Result<Vec<AccountView>, ClientError> {
+        let cursor = after.map(|after| format!("?cursor={after}")).unwrap_or_default();
+        self.get(&format!("/v1/operator/accounts{cursor}")).await
+    }
+
+    /// Freezes, bans or restores an account; for operators.
+    pub async fn set_standing(
+        &self,
+        account: AccountId,
+        new: &NewStanding,
+    ) -> Result<AccountView, ClientError> {
+        self.post(&format!("/v1/operator/accounts/{account}/standing"), new).await
+    }
+
+    /// Cancels anybody's job; for operators.
+    pub async fn kill_job(&self, job: JobId, why: &Reason) -> Result<JobView, ClientError> {
+        self.post(&format!("/v1/operator/jobs/{job}/kill"), why).await
+    }
+
+    /// Takes a blob down; for operators.
+    pub async fn remove_blob(&self, digest: Digest, why: &Reason) -> Result<Reason, ClientError> {
+        self.post(&format!("/v1/operator/blobs/{digest}/remove"), why).await
+    }
+
+    /// What operators did, newest first; for operators.
+    pub async fn acts(&self) -> Result<Vec<OperatorAct>, ClientError> {
+        self.get("/v1/operator/acts").await
+    }
+
+    /// The account's tokens.
+    pub async fn tokens(&self) -> Result<Vec<TokenView>, ClientError> {
+        self.get("/v1/tokens").await
+    }
+
+    /// A token of limited use.
+    pub async fn make_token(&self, new: &NewToken) -> Result<TokenCreated, ClientError> {
+        self.post("/v1/tokens", new).await
+    }
+
+    /// Ends a token.
+    pub async fn revoke_token(&self, id: &str) -> Result<TokenView, ClientError> {
+        self.json(self.request(Method::DELETE, &format!("/v1/tokens/{id}"))).await
     }
 
     /// Brings money in; needs the operator's token.

@@ -17,7 +17,7 @@ use clearing::{Command, OrderLink};
 use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{SinkExt, StreamExt};
 use tokio::sync::{mpsc, oneshot};
-use wire::{OfferTerms, SignedReceipt, ToAgent, ToExchange};
+use wire::{OfferTerms, SignedReceipt, Standing, ToAgent, ToExchange};
 
 use crate::app::App;
 use crate::config::limits;
@@ -229,6 +229,14 @@ impl Agent<'_> {
                 quantity,
                 price_nanocredits_per_tfuel,
             } => {
+                match self.may_sell().await {
+                    Ok(true) => {}
+                    Ok(false) => {
+                        let message = "the machine's account is frozen or banned".to_owned();
+                        return self.refuse("account_frozen", message).await;
+                    }
+                    Err(_) => return false,
+                }
                 if client_order_id.chars().any(text::is_unsafe) {
                     let message = "client_order_id: leave out control characters".to_owned();
                     return self.refuse("invalid_name", message).await;
@@ -307,6 +315,13 @@ impl Agent<'_> {
             Ok(None) => true,
             Err(_) => false,
         }
+    }
+
+    /// Whether the owner may offer anything new.
+    async fn may_sell(&self) -> Result<bool, ApiError> {
+        let owner = self.known.owner;
+        let access = self.app.reading(move |reader| reader.access(owner)).await?;
+        Ok(access.standing == Standing::Active)
     }
 
     /// An owner may have many machines: each speaks for itself only.

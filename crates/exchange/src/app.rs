@@ -9,6 +9,7 @@ use tokio::sync::{Notify, Semaphore, watch};
 use crate::blobs::{BlobError, BlobStore};
 use crate::config::Config;
 use crate::error::ApiError;
+use crate::passwords::Passwords;
 use crate::rate::Buckets;
 use crate::sequencer::Sequencer;
 use crate::store::{NewReader, StoreError, StoreReader};
@@ -21,6 +22,8 @@ pub(crate) struct App {
     pub config: Config,
     pub exchange: ExchangeId,
     pub public_url: String,
+    /// Those who sign in.
+    pub passwords: Passwords,
     /// Digest of it.
     pub operator_token: Digest,
     pub sequencer: Sequencer,

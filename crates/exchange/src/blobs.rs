@@ -46,6 +46,9 @@ pub trait BlobStore: Send + Sync {
     /// The blob's length, without reading it; `None` until it is here for good.
     fn length(&self, digest: &Digest) -> Result<Option<u64>, BlobError>;
 
+    /// Deletes the blob, if it is here.
+    fn remove(&self, digest: &Digest) -> Result<(), BlobError>;
+
     /// Whether the blob is here.
     fn contains(&self, digest: &Digest) -> Result<bool, BlobError> {
         Ok(self.length(digest)?.is_some())
@@ -215,6 +218,14 @@ impl BlobStore for DiskBlobs {
         }
         self.set_aside(digest)?;
         Ok(None)
+    }
+
+    fn remove(&self, digest: &Digest) -> Result<(), BlobError> {
+        let path = self.path(digest);
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(at(&path)(error)),
+            _ => Ok(()),
+        }
     }
 
     fn length(&self, digest: &Digest) -> Result<Option<u64>, BlobError> {

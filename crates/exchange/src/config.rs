@@ -36,6 +36,8 @@ pub struct Config {
     pub join_code_ttl_ms: u64,
     /// How long `GET /v1/jobs/{id}?after=` waits for news.
     pub long_poll_ms: u64,
+    /// Whether people may open accounts for themselves.
+    pub sign_up: bool,
     /// An answer must be there after this.
     pub request_ms: u64,
     /// The same for what takes long by its nature: uploads and audits.
@@ -76,6 +78,7 @@ impl Config {
             blob_max_bytes: 64 << 20,
             join_code_ttl_ms: 60 * 60 * 1_000,
             long_poll_ms: 20_000,
+            sign_up: false,
             request_ms: 120_000,
             long_request_ms: 2 * 60 * 60 * 1_000,
             body_grace_ms: 30_000,

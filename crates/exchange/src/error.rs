@@ -13,7 +13,7 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use base::Digest;
 use serde_json::{Map, Value, json};
-use wire::{CodingError, ErrorBody};
+use wire::{CodingError, ErrorBody, Scope};
 
 use crate::blobs::BlobError;
 use crate::sequencer::Failure;
@@ -79,6 +79,26 @@ pub(crate) enum ApiError {
     AccountOnly,
     #[error("the operator's token opens no blobs: use an account's or a machine's")]
     BlobsOnly,
+    #[error("the login or the password is wrong")]
+    WrongPassword,
+    #[error("the login `{login}` is taken: choose another one")]
+    LoginTaken { login: String },
+    #[error("the password has {bytes} bytes: give it {min} to {max}")]
+    InvalidPassword { bytes: usize, min: usize, max: usize },
+    #[error("the operator opens accounts here: ask for one")]
+    SignUpClosed,
+    #[error("this account is frozen: it may look and cancel; ask the operator why")]
+    AccountFrozen,
+    #[error("this account is banned; ask the operator why")]
+    AccountBanned,
+    #[error("this needs the scope {}, which the token or its account lacks", scope_name(.scope))]
+    ScopeLacking { scope: Scope },
+    #[error("this needs a session, or a token that may do everything that the account may")]
+    WholeTokenOnly,
+    #[error("the account has {held} tokens, and {max} are the most: revoke some")]
+    TooManyTokens { held: usize, max: usize },
+    #[error("the operator took this blob down")]
+    BlobRemoved,
     #[error("{0}")]
     InvalidJson(String),
     #[error("{0}")]
@@ -145,6 +165,16 @@ impl ApiError {
             ApiError::OperatorOnly => "operator_only",
             ApiError::AccountOnly => "account_only",
             ApiError::BlobsOnly => "blobs_only",
+            ApiError::WrongPassword => "wrong_password",
+            ApiError::LoginTaken { .. } => "login_conflict",
+            ApiError::InvalidPassword { .. } => "invalid_password",
+            ApiError::SignUpClosed => "sign_up_closed",
+            ApiError::AccountFrozen => "account_frozen",
+            ApiError::AccountBanned => "account_banned",
+            ApiError::ScopeLacking { .. } => "scope_lacking",
+            ApiError::WholeTokenOnly => "whole_token_only",
+            ApiError::TooManyTokens { .. } => "too_many_tokens",
+            ApiError::BlobRemoved => "blob_removed",
             ApiError::InvalidJson(_) => "invalid_json",
             ApiError::InvalidQuery(_) => "invalid_query",
             ApiError::InvalidId(_) => "invalid_id",
@@ -178,6 +208,12 @@ impl ApiError {
             ApiError::InvalidName { what, length, max } => {
                 json!({ "field": what, "bytes": length, "max_bytes": max })
             }
+            ApiError::LoginTaken { login } => json!({ "login": login }),
+            ApiError::InvalidPassword { bytes, min, max } => {
+                json!({ "bytes": bytes, "min_bytes": min, "max_bytes": max })
+            }
+            ApiError::ScopeLacking { scope } => json!({ "scope": scope }),
+            ApiError::TooManyTokens { held, max } => json!({ "held": held, "max": max }),
             ApiError::NotFound { what, id } => json!({ "what": what, "id": id }),
             ApiError::BodyTooLarge { max } => json!({ "max_bytes": max }),
             ApiError::BlobTooLarge { max } => json!({ "max_bytes": max }),
@@ -200,14 +236,23 @@ impl ApiError {
     }
 }
 
+fn scope_name(scope: &Scope) -> &'static str {
+    match scope {
+        Scope::Read => "`read`",
+        Scope::Trade => "`trade`",
+        Scope::Operate => "`operate`",
+    }
+}
+
 /// The status that goes with a code.
 pub(crate) fn status_of(code: &str) -> StatusCode {
     match code {
-        "token_missing" | "unknown_token" => StatusCode::UNAUTHORIZED,
+        "token_missing" | "unknown_token" | "wrong_password" => StatusCode::UNAUTHORIZED,
         "insufficient_funds" => StatusCode::PAYMENT_REQUIRED,
-        "operator_only" | "account_only" | "blobs_only" | "join_code_refused" => {
-            StatusCode::FORBIDDEN
-        }
+        "operator_only" | "account_only" | "blobs_only" | "join_code_refused"
+        | "sign_up_closed" | "account_frozen" | "account_banned" | "scope_lacking"
+        | "whole_token_only" => StatusCode::FORBIDDEN,
+        "blob_removed" => StatusCode::GONE,
         "not_found" | "no_such_path" => StatusCode::NOT_FOUND,
         "method_not_allowed" => StatusCode::METHOD_NOT_ALLOWED,
         "machine_owned" => StatusCode::CONFLICT,

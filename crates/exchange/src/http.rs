@@ -9,12 +9,15 @@ pub(crate) mod caller;
 #[cfg(test)]
 mod codes;
 mod document;
+mod headers;
 mod jobs;
 mod machines;
 mod market;
+mod operator;
 mod page;
 mod payments;
 mod reference;
+mod sessions;
 
 use std::sync::Arc;
 
@@ -56,6 +59,7 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .method_not_allowed_fallback(async || ApiError::MethodNotAllowed)
         .layer(from_fn_with_state(Arc::clone(&app), body::watch))
         .layer(from_fn_with_state(Arc::clone(&app), admission::admit))
+        .layer(from_fn_with_state(Arc::clone(&app), headers::secure))
         .with_state(app)
 }
 
@@ -64,6 +68,15 @@ fn described_routes() -> (Router<Arc<App>>, OpenApi) {
     let (routes, description) = OpenApiRouter::with_openapi(document::base())
         .routes(routes!(accounts::exchange))
         .routes(routes!(accounts::open))
+        .routes(routes!(sessions::sign_up))
+        .routes(routes!(sessions::sign_in, sessions::sign_out))
+        .routes(routes!(sessions::list, sessions::make))
+        .routes(routes!(sessions::revoke))
+        .routes(routes!(operator::accounts))
+        .routes(routes!(operator::standing))
+        .routes(routes!(operator::kill))
+        .routes(routes!(operator::remove_blob))
+        .routes(routes!(operator::acts))
         .routes(routes!(accounts::deposit))
         .routes(routes!(accounts::wallet))
         .routes(routes!(accounts::transfers))

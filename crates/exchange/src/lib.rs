@@ -27,6 +27,7 @@ mod error;
 mod http;
 mod index;
 mod outbox;
+mod passwords;
 mod payments;
 mod presence;
 mod rate;
@@ -119,6 +120,7 @@ pub async fn run(
         blob_writes: Semaphore::new(config::limits::BLOB_WRITES),
         large_bodies: Semaphore::new(config::limits::LARGE_BODIES),
         buckets: Mutex::default(),
+        passwords: passwords::Passwords::default(),
         new_reader,
         readers: Mutex::new(Vec::new()),
         connections: AtomicU64::new(1),

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
 use std::time::{Duration, Instant};
 
-use base::{AccountId, MachineId};
+use base::{AccountId, Digest, MachineId};
 
 /// Buckets that are kept. Full ones are forgotten first: they say nothing that a new one doesn't.
 const BUCKETS_KEPT: usize = 100_000;
@@ -19,6 +19,8 @@ pub(crate) enum Payer {
     Account(AccountId),
     /// Whoever shows a machine's.
     Machine(MachineId),
+    /// Whoever tries to sign in by a login, whose digest this is.
+    Login(Digest),
 }
 
 /// How fast, in the long run and at once.
@@ -69,8 +71,8 @@ pub(crate) struct Buckets {
 }
 
 impl Buckets {
-    /// Takes a token of the payer's, if there is one. `None` when the rate has no limit.
-    pub fn take(&mut self, payer: Payer, rate: Rate, now: Instant) -> Option<Verdict> {
+    /// Takes so many tokens of the payer's, if they are there. `None` when the rate has no limit.
+    pub fn take(&mut self, payer: Payer, rate: Rate, cost: u32, now: Instant) -> Option<Verdict> {
         if rate.per_second == 0 {
             return None;
         }
@@ -81,15 +83,17 @@ impl Buckets {
         let fresh = Bucket { micro: full, at: now };
         let bucket = self.buckets.entry(payer).or_insert(fresh);
         let micro = bucket.refilled(rate, now);
-        let granted = micro >= ONE;
-        let left = if granted { micro - ONE } else { micro };
+        // Nothing costs more than a full bucket, or it could never be had.
+        let cost = (u64::from(cost) * ONE).min(full);
+        let granted = micro >= cost;
+        let left = if granted { micro - cost } else { micro };
         *bucket = Bucket { micro: left, at: now };
         let wait = |micro: u64| Duration::from_micros(micro.div_ceil(u64::from(rate.per_second)));
         Some(Verdict {
             limit: rate.burst,
             remaining: u32::try_from(left / ONE).unwrap_or(u32::MAX),
             reset: wait(full - left),
-            retry_after: (!granted).then(|| wait(ONE - left)),
+            retry_after: (!granted).then(|| wait(cost - left)),
         })
     }
 
@@ -130,7 +134,7 @@ mod tests {
         let start = Instant::now();
         let mut buckets = Buckets::default();
         let mut take =
-            |ms| buckets.take(payer(1), RATE, start + Duration::from_millis(ms)).unwrap();
+            |ms| buckets.take(payer(1), RATE, 1, start + Duration::from_millis(ms)).unwrap();
         assert_eq!([take(0), take(0), take(0)].map(|verdict| verdict.remaining), [2, 1, 0]);
         let refused = take(100);
         assert_eq!(refused.retry_after, Some(Duration::from_millis(400)));
@@ -139,6 +143,12 @@ mod tests {
         assert!(take(500).retry_after.is_some());
         assert_eq!(take(60_000).remaining, 2, "no more than a burst is saved up");
         assert_eq!(take(60_000).reset, Duration::from_secs(1));
+        let mut costly = |cost, ms| {
+            buckets.take(payer(2), RATE, cost, start + Duration::from_millis(ms)).unwrap()
+        };
+        assert_eq!(costly(2, 0).remaining, 1);
+        assert_eq!(costly(2, 0).retry_after, Some(Duration::from_millis(500)));
+        assert_eq!(costly(99, 5_000).retry_after, None, "as much as there can be");
     }
 
     #[test]
@@ -146,10 +156,10 @@ mod tests {
         let start = Instant::now();
         let mut buckets = Buckets::default();
         for number in 0..BUCKETS_KEPT as u128 + 10 {
-            assert_eq!(buckets.take(payer(number), RATE, start).unwrap().remaining, 2);
+            assert_eq!(buckets.take(payer(number), RATE, 1, start).unwrap().remaining, 2);
         }
         assert!(buckets.buckets.len() <= BUCKETS_KEPT);
-        assert_eq!(buckets.take(payer(1), Rate { per_second: 0, burst: 0 }, start), None);
+        assert_eq!(buckets.take(payer(1), Rate { per_second: 0, burst: 0 }, 1, start), None);
     }
 
     #[test]

@@ -5,11 +5,14 @@
 //! what was committed, through a [`StoreReader`]. SQLite is the embedded default; PostgreSQL
 //! takes its place behind the same two traits.
 
+pub(crate) mod access;
 mod sqlite;
 
 use base::{AccountId, Digest, ExchangeId, MachineId};
 use clearing::{Command, Event};
-use wire::{TradeView, TransferView};
+use wire::{OperatorAct, Standing, TokenView, TradeView, TransferView};
+
+use access::{Access, ActKept, Login, Scopes, TokenKept};
 
 pub use sqlite::SqliteStore;
 
@@ -98,6 +101,43 @@ pub enum CredentialChange {
         /// Digest of its token; an earlier one stops working.
         token: Digest,
     },
+    /// A token of limited use.
+    AddToken(TokenKept),
+    /// A token stops working.
+    RevokeToken {
+        /// Whose.
+        account: AccountId,
+        /// Which.
+        id: String,
+    },
+    /// All tokens of an account stop working.
+    RevokeTokens {
+        /// Whose.
+        account: AccountId,
+    },
+    /// How an account signs in, unless the login is taken.
+    SetLogin {
+        /// The login.
+        login: String,
+        /// Whose, and its password's hash.
+        kept: Login,
+    },
+    /// What an account may do.
+    SetAccess {
+        /// Whose.
+        account: AccountId,
+        /// From now on.
+        access: Access,
+    },
+    /// What an operator did.
+    Log(ActKept),
+    /// A blob that may not come again.
+    BlockBlob {
+        /// Which.
+        digest: Digest,
+    },
+    /// All of them or none.
+    Several(Vec<CredentialChange>),
     /// A retired machine's token stops working.
     RevokeMachine {
         /// Which.
@@ -126,7 +166,16 @@ pub type Place = (u64, u32);
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Principal {
     /// An account.
-    Account(AccountId),
+    Account {
+        /// Which.
+        account: AccountId,
+        /// What it may do by this token.
+        scopes: Scopes,
+        /// Whether that is all that the account may.
+        is_whole: bool,
+        /// How it stands.
+        standing: Standing,
+    },
     /// A machine.
     Machine(MachineId),
 }
@@ -168,8 +217,20 @@ pub trait StoreReader: Send {
         through: u64,
         each: &mut dyn FnMut(Entry),
     ) -> Result<(), StoreError>;
-    /// Whose token has this digest.
-    fn principal(&mut self, token: &Digest) -> Result<Option<Principal>, StoreError>;
+    /// Whose token has this digest, if it did not end.
+    fn principal(&mut self, token: &Digest, now_ms: i64) -> Result<Option<Principal>, StoreError>;
+    /// Whose login it is.
+    fn login(&mut self, login: &str) -> Result<Option<Login>, StoreError>;
+    /// An account's tokens, newest first.
+    fn tokens(&mut self, account: AccountId) -> Result<Vec<TokenView>, StoreError>;
+    /// What an account may do.
+    fn access(&mut self, account: AccountId) -> Result<Access, StoreError>;
+    /// Accounts that are, or were, anything else than traders as they should be.
+    fn spoken_of(&mut self) -> Result<Vec<(AccountId, Access)>, StoreError>;
+    /// What operators did before act number `before`, newest first.
+    fn acts(&mut self, before: u64, limit: u32) -> Result<Vec<OperatorAct>, StoreError>;
+    /// Whether an operator took the blob down.
+    fn is_blocked(&mut self, digest: &Digest) -> Result<bool, StoreError>;
     /// An account's transfers before a place, newest first.
     fn transfers(
         &mut self,

@@ -107,7 +107,7 @@ async fn crowd() {
     let exchange = Exchange::start(data.path());
     let http = reqwest::Client::builder().timeout(GUARD).build().unwrap();
     let url = format!("http://{}", exchange.address);
-    let new = NewAccount { name: "Ada".to_owned() };
+    let new = NewAccount::named("Ada");
     let asked = http.post(format!("{url}/v1/accounts")).bearer_auth(&exchange.operator).json(&new);
     let created: AccountCreated = asked.send().await.unwrap().json().await.unwrap();
     // More than the buffers of a connection take.

@@ -4,6 +4,7 @@
 //! without breaking an agent that was installed last month. JSON is the encoding everywhere;
 //! unknown fields are ignored and new fields are optional, so that version N−1 keeps working.
 
+mod access;
 mod agent;
 mod coding;
 mod market;
@@ -12,6 +13,7 @@ mod receipt;
 mod rest;
 mod task;
 
+pub use access::*;
 pub use agent::*;
 pub use coding::*;
 pub use market::*;

@@ -55,6 +55,19 @@ pub struct ExchangeInfo {
 pub struct NewAccount {
     /// Shown to people.
     pub name: String,
+    /// Made by the client, so that it may ask again; else the exchange makes one.
+    #[serde(default)]
+    pub account: Option<AccountId>,
+    /// What it is for.
+    #[serde(default)]
+    pub role: crate::Role,
+}
+
+impl NewAccount {
+    /// A trader's.
+    pub fn named(name: impl Into<String>) -> Self {
+        NewAccount { name: name.into(), account: None, role: crate::Role::Trader }
+    }
 }
 
 /// The only time a token is shown.

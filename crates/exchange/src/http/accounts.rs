@@ -7,7 +7,7 @@ use axum::extract::State;
 use base::AccountId;
 use clearing::Command;
 use wire::{
-    AccountCreated, ExchangeInfo, LedgerAudit, NewAccount, NewDeposit, TransferView, Wallet,
+    AccountCreated, Act, ExchangeInfo, LedgerAudit, NewAccount, NewDeposit, TransferView, Wallet,
 };
 
 use super::page::place_text;
@@ -15,6 +15,7 @@ use super::{Account, Answer, JsonBody, Listed, Operator, Page, Rows, Shared, che
 use crate::core::fold;
 use crate::error::ApiError;
 use crate::secrets;
+use crate::store::access::Access;
 use crate::store::{CredentialChange, StoreReader};
 use crate::views;
 
@@ -50,6 +51,8 @@ pub(super) async fn exchange(
 
 /// Open an account
 ///
+/// Asked again with the same `account` and name, it gives another token of the same account.
+///
 /// Needs the operator's token.
 #[utoipa::path(
     post, path = "/v1/accounts", operation_id = "open_account", tag = "accounts",
@@ -57,15 +60,25 @@ pub(super) async fn exchange(
     responses((status = OK, body = AccountCreated, description = "The account and its token, the only time it is shown")),
 )]
 pub(super) async fn open(
-    _: Operator,
+    operator: Operator,
     State(app): Shared,
     JsonBody(new): JsonBody<NewAccount>,
 ) -> Answer<AccountCreated> {
     checked_name("name", &new.name)?;
-    let account = secrets::random().map_err(|_| ApiError::Internal)?;
-    let account = AccountId(u128::from_be_bytes(account));
+    let account = match new.account {
+        Some(account) => account,
+        None => {
+            let account = secrets::random().map_err(|_| ApiError::Internal)?;
+            AccountId(u128::from_be_bytes(account))
+        }
+    };
     let token = secrets::secret("account").map_err(|_| ApiError::Internal)?;
-    let change = CredentialChange::AddAccountToken { token: secrets::digest(&token), account };
+    let access = app.reading(move |reader| reader.access(account)).await?;
+    let change = CredentialChange::Several(vec![
+        CredentialChange::AddAccountToken { token: secrets::digest(&token), account },
+        CredentialChange::SetAccess { account, access: Access { role: new.role, ..access } },
+        operator.did(Act::AccountOpened { account, role: new.role }, ""),
+    ]);
     app.sequencer.command_with(Command::OpenAccount { account, name: new.name }, change).await?;
     Ok(Json(AccountCreated { account, token }))
 }
@@ -79,12 +92,14 @@ pub(super) async fn open(
     responses((status = OK, body = Wallet, description = "The account's money after it")),
 )]
 pub(super) async fn deposit(
-    _: Operator,
+    operator: Operator,
     State(app): Shared,
     JsonBody(new): JsonBody<NewDeposit>,
 ) -> Answer<Wallet> {
     let NewDeposit { account, amount_nanocredits, transfer } = new;
-    app.sequencer.command(Command::Deposit { transfer, account, amount_nanocredits }).await?;
+    let entry = operator.did(Act::Deposited { account, transfer, amount_nanocredits }, "");
+    let command = Command::Deposit { transfer, account, amount_nanocredits };
+    app.sequencer.command_with(command, entry).await?;
     wallet(Account(account), State(app)).await
 }
 

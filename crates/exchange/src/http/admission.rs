@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use axum::extract::{Request, State};
 use axum::http::header::RETRY_AFTER;
-use axum::http::{HeaderName, HeaderValue};
+use axum::http::{HeaderName, HeaderValue, Method};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
@@ -20,6 +20,9 @@ pub(super) const LIMIT: HeaderName = HeaderName::from_static("ratelimit-limit");
 pub(super) const REMAINING: HeaderName = HeaderName::from_static("ratelimit-remaining");
 pub(super) const RESET: HeaderName = HeaderName::from_static("ratelimit-reset");
 
+/// Requests that one with a password counts for.
+const PASSWORD_COST: u32 = 20;
+
 /// Finds out who asks, and lets pass what is within their limits.
 pub(super) async fn admit(
     State(app): State<Arc<App>>,
@@ -28,17 +31,19 @@ pub(super) async fn admit(
 ) -> Response {
     let address =
         caller::address(request.headers(), request.extensions(), &app.config.trusted_proxies);
-    let caller = match caller::identify(request.headers(), &app).await {
-        Ok(caller) => caller,
+    let identified = caller::identify(request.method(), request.headers(), &app).await;
+    let (caller, shown) = match identified {
+        Ok(identified) => identified,
         Err(error) => return error.into_response(),
     };
+    let cost = cost(&request);
     let verdict = caller.payer(address).and_then(|payer| {
         let rate = match payer {
-            Payer::Address(_) => app.config.address_rate,
+            Payer::Address(_) | Payer::Login(_) => app.config.address_rate,
             Payer::Account(_) | Payer::Machine(_) => app.config.account_rate,
         };
         let mut buckets = app.buckets.lock().unwrap_or_else(PoisonError::into_inner);
-        buckets.take(payer, rate, Instant::now())
+        buckets.take(payer, rate, cost, Instant::now())
     });
     let refused = verdict.and_then(|verdict| verdict.retry_after);
     let mut response = match refused {
@@ -50,6 +55,9 @@ pub(super) async fn admit(
         }
         None => {
             request.extensions_mut().insert(caller);
+            if let Some(digest) = shown {
+                request.extensions_mut().insert(caller::Shown(digest));
+            }
             in_time(&app, request, next).await
         }
     };
@@ -57,6 +65,14 @@ pub(super) async fn admit(
         note(&mut response, verdict);
     }
     response
+}
+
+/// What is made to be slow costs more than a look.
+fn cost(request: &Request) -> u32 {
+    match request.uri().path() {
+        "/v1/sessions" | "/v1/sign-up" if request.method() == Method::POST => PASSWORD_COST,
+        _ => 1,
+    }
 }
 
 /// Runs the handler for as long as an answer may take. What it asked of the sequencer may still be

@@ -62,6 +62,10 @@ pub(super) async fn store(_: BlobUser, State(app): Shared, request: Request) -> 
         }
         if ended {
             let (digest, bytes) = app.with_blobs(move |_| Ok(upload.end(&piece))).await??;
+            if app.reading(move |reader| reader.is_blocked(&digest)).await? {
+                app.with_blobs(move |blobs| blobs.remove(&digest)).await?;
+                return Err(ApiError::BlobRemoved);
+            }
             return Ok(Json(BlobStored { digest, bytes }));
         }
         if piece.len() >= PIECE_BYTES {

@@ -43,6 +43,7 @@ nanocredits per Tfuel (10¹² units of billable fuel).";
     tags(
         (name = "exchange", description = "The exchange itself"),
         (name = "accounts", description = "Accounts and their money"),
+        (name = "operator", description = "What only operators do"),
         (name = "jobs", description = "Buying: jobs, invoices, leases"),
         (name = "orders", description = "Selling: orders"),
         (name = "market", description = "What everybody sees of the market"),

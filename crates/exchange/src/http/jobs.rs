@@ -233,7 +233,7 @@ pub(super) async fn leases(
         .await?
 }
 
-async fn view(app: &App, account: AccountId, job: JobId) -> Answer<JobView> {
+pub(super) async fn view(app: &App, account: AccountId, job: JobId) -> Answer<JobView> {
     let view = app
         .sequencer
         .read(move |core| {

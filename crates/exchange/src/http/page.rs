@@ -59,6 +59,12 @@ impl Page {
         place.ok_or_else(|| unknown(cursor))
     }
 
+    /// The key after which the wanted rows come, in a list that is ordered by a key of its own.
+    pub fn after<K: std::str::FromStr>(&self) -> Result<Option<K>, ApiError> {
+        let key = |cursor: &String| cursor.parse().map_err(|_| unknown(cursor));
+        self.cursor.as_ref().map(key).transpose()
+    }
+
     /// The wanted part of a list that only grows at its end, newest first, and its cursor. A
     /// row that is added meanwhile shifts nothing.
     pub fn newest_first<'a, T>(&self, all: &'a [T]) -> Result<(&'a [T], Option<String>), ApiError> {

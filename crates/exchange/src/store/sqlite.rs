@@ -2,21 +2,28 @@
 //! cut. Every transaction that may write begins with `BEGIN IMMEDIATE`, since a deferred one
 //! that reads first can't be upgraded once another wrote.
 
+mod access;
+
 use std::path::{Path, PathBuf};
 
 use base::{AccountId, Digest, ExchangeId, MachineId};
 use clearing::fixed::FixedFlow;
 use clearing::{Event, TransferReason};
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, params};
-use wire::{TradeView, TransferView};
+use wire::{OperatorAct, TokenView, TradeView, TransferView};
 
+use super::access::{Access, Login, Scopes, TokenKept};
 use super::{
     CredentialChange, Entry, JoinCodeState, NewReader, Place, Principal, Store, StoreError,
     StoreReader,
 };
+use crate::sequencer::unix_ms;
 
-/// Version of the tables below. A later version brings a migration from each earlier one.
-const SCHEMA_VERSION: i64 = 1;
+/// Version of the tables: that of [`SCHEMA`] is 1, and each migration makes it one more.
+const SCHEMA_VERSION: i64 = 1 + MIGRATIONS.len() as i64;
+
+/// What made each later version of the one before. A new store goes the same way.
+const MIGRATIONS: [&str; 1] = [access::SCHEMA];
 
 const SCHEMA: &str = "
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -79,19 +86,23 @@ impl SqliteStore {
         connection.pragma_update(None, "journal_mode", "WAL")?;
         connection.pragma_update(None, "synchronous", "FULL")?;
         let found: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
-        match found {
-            SCHEMA_VERSION => {}
-            0 => {
-                let transaction = connection.transaction()?;
+        if found > SCHEMA_VERSION {
+            return Err(StoreError::NewerSchema { found, known: SCHEMA_VERSION });
+        }
+        if found < SCHEMA_VERSION {
+            let transaction = connection.transaction()?;
+            if found == 0 {
                 transaction.execute_batch(SCHEMA)?;
                 transaction.execute(
                     "INSERT INTO meta (key, value) VALUES ('exchange', ?1)",
                     [fresh.to_string()],
                 )?;
-                transaction.pragma_update(None, "user_version", SCHEMA_VERSION)?;
-                transaction.commit()?;
             }
-            found => return Err(StoreError::NewerSchema { found, known: SCHEMA_VERSION }),
+            for migration in &MIGRATIONS[(found.max(1) - 1) as usize..] {
+                transaction.execute_batch(migration)?;
+            }
+            transaction.pragma_update(None, "user_version", SCHEMA_VERSION)?;
+            transaction.commit()?;
         }
         let exchange: String =
             connection
@@ -197,10 +208,20 @@ impl Store for SqliteStore {
 
     fn change(&mut self, change: &CredentialChange) -> Result<(), StoreError> {
         match change {
-            CredentialChange::AddAccountToken { token, account } => self.execute(
-                "INSERT INTO account_tokens VALUES (?1, ?2)",
-                [token.to_string(), account.to_string()],
-            )?,
+            CredentialChange::AddAccountToken { token, account } => {
+                return self.change(&CredentialChange::AddToken(TokenKept {
+                    digest: *token,
+                    account: *account,
+                    name: "first".to_owned(),
+                    scopes: Scopes::ALL,
+                    is_session: false,
+                    created_at_ms: unix_ms(),
+                    expires_at_ms: None,
+                }));
+            }
+            CredentialChange::Several(changes) => {
+                return changes.iter().try_for_each(|change| self.change(change));
+            }
             CredentialChange::AddJoinCode { code, account, expires_at_ms } => self.execute(
                 "INSERT INTO join_codes VALUES (?1, ?2, ?3, NULL)",
                 params![code.to_string(), account.to_string(), expires_at_ms],
@@ -218,6 +239,7 @@ impl Store for SqliteStore {
             }
             CredentialChange::RevokeMachine { machine } => self
                 .execute("DELETE FROM machine_tokens WHERE machine = ?1", [machine.to_string()])?,
+            other => return access::change(&self.connection, other),
         };
         Ok(())
     }
@@ -287,20 +309,41 @@ impl StoreReader for SqliteReader {
         Ok(())
     }
 
-    fn principal(&mut self, token: &Digest) -> Result<Option<Principal>, StoreError> {
-        let found: Option<(Option<String>, Option<String>)> = self
+    fn principal(&mut self, token: &Digest, now_ms: i64) -> Result<Option<Principal>, StoreError> {
+        if let Some(account) = access::principal(&self.connection, token, now_ms)? {
+            return Ok(Some(account));
+        }
+        let machine: Option<String> = self
             .connection
-            .prepare_cached(
-                "SELECT account, NULL FROM account_tokens WHERE token = ?1
-                 UNION ALL SELECT NULL, machine FROM machine_tokens WHERE token = ?1",
-            )?
-            .query_row([token.to_string()], |row| Ok((row.get(0)?, row.get(1)?)))
+            .prepare_cached("SELECT machine FROM machine_tokens WHERE token = ?1")?
+            .query_row([token.to_string()], |row| row.get(0))
             .optional()?;
-        Ok(match found {
-            Some((Some(account), _)) => Some(Principal::Account(parse(account, "an account")?)),
-            Some((None, Some(machine))) => Some(Principal::Machine(parse(machine, "a machine")?)),
-            _ => None,
-        })
+        let machine = machine.map(|machine| parse(machine, "a machine")).transpose()?;
+        Ok(machine.map(Principal::Machine))
+    }
+
+    fn login(&mut self, login: &str) -> Result<Option<Login>, StoreError> {
+        access::login(&self.connection, login)
+    }
+
+    fn tokens(&mut self, account: AccountId) -> Result<Vec<TokenView>, StoreError> {
+        access::tokens(&self.connection, account)
+    }
+
+    fn access(&mut self, account: AccountId) -> Result<Access, StoreError> {
+        access::access(&self.connection, account)
+    }
+
+    fn spoken_of(&mut self) -> Result<Vec<(AccountId, Access)>, StoreError> {
+        access::spoken_of(&self.connection)
+    }
+
+    fn acts(&mut self, before: u64, limit: u32) -> Result<Vec<OperatorAct>, StoreError> {
+        access::acts(&self.connection, before, limit)
+    }
+
+    fn is_blocked(&mut self, digest: &Digest) -> Result<bool, StoreError> {
+        access::is_blocked(&self.connection, digest)
     }
 
     fn transfers(

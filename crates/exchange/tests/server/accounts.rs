@@ -48,7 +48,7 @@ async fn who_asks_matters() {
     assert_eq!(code(bad.get_refused("/v1/wallet").await), (401, "unknown_token".to_owned()));
     let none = server.client("");
     assert_eq!(code(none.get_refused("/v1/wallet").await), (401, "token_missing".to_owned()));
-    let new = NewAccount { name: "Eve".to_owned() };
+    let new = NewAccount::named("Eve");
     assert_eq!(code(client.refused("/v1/accounts", &new).await), (403, "operator_only".to_owned()));
     assert_eq!(code(client.get_refused("/v1/audit").await), (403, "operator_only".to_owned()));
     let as_account = server.operator.get_refused("/v1/wallet").await;

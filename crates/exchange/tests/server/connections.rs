@@ -10,7 +10,7 @@ use wire::AccountCreated;
 async fn slow_readers_stop_no_download_and_are_closed() {
     let data = tempfile::tempdir().unwrap();
     let server = Server::start_with(data.path(), |config| config.answer_stall_ms = 1_000).await;
-    let new = wire::NewAccount { name: "Ada".to_owned() };
+    let new = wire::NewAccount::named("Ada");
     let created: AccountCreated = server.operator.post("/v1/accounts", &new).await;
     let client = server.client(&created.token);
     // More than the system's buffers take.

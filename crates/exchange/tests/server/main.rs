@@ -1,6 +1,7 @@
 //! The exchange as its clients and agents meet it: a real server on loopback, real HTTP and
 //! WebSockets, a real disk. Agents are scripted, since they are remote anyway.
 
+mod access;
 mod accounts;
 mod blobs;
 mod connections;

@@ -4,12 +4,12 @@ use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use base::TransferId;
-use clap::{Args, Subcommand};
+use base::{AccountId, TransferId};
+use clap::{Args, Subcommand, ValueEnum};
 use client::Client;
 use serde::Serialize;
 use tokio::signal::unix::{SignalKind, signal};
-use wire::NewDeposit;
+use wire::{NewAccount, NewDeposit, Role};
 
 use crate::error::{CliError, CliResult, io};
 use crate::{amount, config, logging, terminal};
@@ -66,6 +66,9 @@ enum AccountVerb {
     Add {
         /// The account's name
         name: String,
+        /// What it is for: a trader buys and sells, read-only only looks, an operator does all
+        #[arg(long, value_enum, default_value = "trader")]
+        role: RoleName,
         /// Credits to begin with
         #[arg(long, value_name = "N", value_parser = amount::parse_credits,
               allow_hyphen_values = true)]
@@ -79,6 +82,24 @@ enum AccountVerb {
     },
 }
 
+/// A role on the command line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum RoleName {
+    Trader,
+    ReadOnly,
+    Operator,
+}
+
+impl From<RoleName> for Role {
+    fn from(name: RoleName) -> Self {
+        match name {
+            RoleName::Trader => Role::Trader,
+            RoleName::ReadOnly => Role::ReadOnly,
+            RoleName::Operator => Role::Operator,
+        }
+    }
+}
+
 /// Runs it.
 pub async fn main(options: &Exchange) -> CliResult {
     let data = match &options.data {
@@ -87,9 +108,10 @@ pub async fn main(options: &Exchange) -> CliResult {
     };
     match &options.verb {
         None => serve(options, data).await,
-        Some(Verb::Account(AccountVerb::Add { name, credits, url, json })) => {
+        Some(Verb::Account(AccountVerb::Add { name, role, credits, url, json })) => {
             let operator = operator(&data, url.as_deref())?;
-            let opened = open_account(&operator, name, credits.unwrap_or(0)).await?;
+            let credits = credits.unwrap_or(0);
+            let opened = open_account_as(&operator, name, (*role).into(), credits).await?;
             if *json {
                 terminal::json(&opened)?;
             } else {
@@ -210,16 +232,28 @@ pub struct Opened {
     pub available_nanocredits: i64,
 }
 
-/// Opens an account with some credits.
+/// Opens a trader's account with some credits.
 pub async fn open_account(operator: &Client, name: &str, nanocredits: i64) -> CliResult<Opened> {
-    let created = operator.open_account(name).await?;
+    open_account_as(operator, name, Role::Trader, nanocredits).await
+}
+
+async fn open_account_as(
+    operator: &Client,
+    name: &str,
+    role: Role,
+    nanocredits: i64,
+) -> CliResult<Opened> {
+    // Made here, so that asking again opens no second one.
+    let account = Some(AccountId(client::random_id()));
+    let new = NewAccount { account, role, ..NewAccount::named(name) };
+    let patience = client::Patience::For(std::time::Duration::from_secs(30));
+    let created = patience.ask(|_| (), || operator.open_account_as(&new)).await?;
     if nanocredits > 0 {
         let deposit = NewDeposit {
             account: created.account,
             amount_nanocredits: nanocredits,
             transfer: TransferId(client::random_id()),
         };
-        let patience = client::Patience::For(std::time::Duration::from_secs(30));
         patience.ask(|_| (), || operator.deposit(&deposit)).await?;
     }
     Ok(Opened {

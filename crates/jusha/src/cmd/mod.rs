@@ -1,5 +1,6 @@
 //! One file per subcommand, each thin: options, a call, output.
 
+pub mod admin;
 pub mod doctor;
 pub mod exchange;
 pub mod exec;

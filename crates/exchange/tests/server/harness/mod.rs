@@ -69,7 +69,7 @@ impl Server {
 
     /// An account with that much money.
     pub async fn account(&self, name: &str, nanocredits: i64) -> (AccountId, Client) {
-        let new = NewAccount { name: name.to_owned() };
+        let new = NewAccount::named(name);
         let created: AccountCreated = self.operator.post("/v1/accounts", &new).await;
         if nanocredits > 0 {
             self.deposit(created.account, nanocredits, name).await;

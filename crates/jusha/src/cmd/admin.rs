@@ -1,0 +1,189 @@
+//! `jusha admin`: what the operator of a running exchange does about accounts, jobs and blobs.
+//! Everything it does is in the exchange's log, with its reason.
+
+use std::path::PathBuf;
+
+use base::{AccountId, Digest, JobId};
+use clap::{Args, Subcommand};
+use client::Client;
+use wire::{Act, NewStanding, Reason, Standing};
+
+use super::exchange;
+use crate::error::CliResult;
+use crate::{amount, config, terminal};
+
+/// Act as an operator: freeze and ban accounts, kill jobs, take blobs down
+#[derive(Debug, Args)]
+pub struct Admin {
+    #[command(subcommand)]
+    verb: Verb,
+    /// The exchange's data directory, on its own computer
+    /// [default: ~/.local/share/jusha/exchange]
+    #[arg(long, value_name = "DIR", global = true)]
+    data: Option<PathBuf>,
+    /// The exchange's URL [default: where the one in --data listens]
+    #[arg(long, env = "JUSHA_URL", value_name = "URL", global = true)]
+    url: Option<String>,
+    /// An operator's token, from another computer [default: the one in --data]
+    #[arg(
+        long,
+        env = "JUSHA_OPERATOR_TOKEN",
+        value_name = "TOKEN",
+        hide_env_values = true,
+        requires = "url",
+        global = true
+    )]
+    token: Option<String>,
+    /// JSON on standard output
+    #[arg(long, global = true)]
+    json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// List every account with its role and standing
+    Accounts,
+    /// Let an account only look and cancel; its asks leave the book, what runs goes on
+    Freeze(OfAccount),
+    /// Shut an account out: tokens revoked, jobs cancelled, machines retired
+    Ban(OfAccount),
+    /// Give an account its standing back
+    Restore(OfAccount),
+    /// Cancel anybody's job
+    KillJob {
+        /// The job
+        job: JobId,
+        /// Why, for the log
+        #[arg(long)]
+        reason: String,
+    },
+    /// Delete a blob and let nobody store it again
+    RemoveBlob {
+        /// Its digest
+        digest: Digest,
+        /// Why, for the log
+        #[arg(long)]
+        reason: String,
+    },
+    /// Show what operators did, newest first
+    Log,
+}
+
+#[derive(Debug, Args)]
+struct OfAccount {
+    /// The account
+    account: AccountId,
+    /// Why, for the log
+    #[arg(long)]
+    reason: String,
+}
+
+/// Runs it.
+pub async fn main(options: &Admin) -> CliResult {
+    let client = client(options)?;
+    let standing = async |of: &OfAccount, standing: Standing| -> CliResult {
+        let new = NewStanding { standing, reason: of.reason.clone() };
+        let account = client.set_standing(of.account, &new).await?;
+        if options.json {
+            terminal::json(&account)?;
+        } else {
+            let standing = standing_word(account.standing);
+            terminal::line(&format!("{}  {}  {standing}", account.account, account.name))?;
+        }
+        Ok(0)
+    };
+    match &options.verb {
+        Verb::Accounts => accounts(&client, options.json).await,
+        Verb::Freeze(of) => standing(of, Standing::Frozen).await,
+        Verb::Ban(of) => standing(of, Standing::Banned).await,
+        Verb::Restore(of) => standing(of, Standing::Active).await,
+        Verb::KillJob { job, reason } => {
+            let why = Reason { reason: reason.clone() };
+            let killed = client.kill_job(*job, &why).await?;
+            if options.json {
+                terminal::json(&killed)?;
+            } else {
+                terminal::line(&format!("{}  cancelled", killed.job))?;
+            }
+            Ok(0)
+        }
+        Verb::RemoveBlob { digest, reason } => {
+            client.remove_blob(*digest, &Reason { reason: reason.clone() }).await?;
+            terminal::line(&format!("{digest}  removed"))?;
+            Ok(0)
+        }
+        Verb::Log => {
+            let acts = client.acts().await?;
+            let head = ["when", "who", "what", "reason"];
+            terminal::list(options.json, &acts, "nothing yet", &head, |act| {
+                let what = act_words(&act.act);
+                vec![terminal::time(act.at_ms), act.who.clone(), what, act.reason.clone()]
+            })?;
+            Ok(0)
+        }
+    }
+}
+
+fn client(options: &Admin) -> CliResult<Client> {
+    if let (Some(url), Some(token)) = (&options.url, &options.token) {
+        return Ok(Client::new(url, token)?);
+    }
+    let data = match &options.data {
+        Some(data) => data.clone(),
+        None => config::data_dir("exchange")?,
+    };
+    exchange::operator(&data, options.url.as_deref())
+}
+
+async fn accounts(client: &Client, json: bool) -> CliResult {
+    let mut all = Vec::new();
+    loop {
+        let more = client.accounts(all.last().map(|last: &wire::AccountView| last.account)).await?;
+        if more.is_empty() {
+            break;
+        }
+        all.extend(more);
+    }
+    let head = ["account", "name", "role", "standing", "available", "set aside"];
+    terminal::list(json, &all, "no accounts", &head, |account| {
+        vec![
+            account.account.to_string(),
+            account.name.clone(),
+            role_word(account.role).to_owned(),
+            standing_word(account.standing).to_owned(),
+            amount::credits(account.available_nanocredits),
+            amount::credits(account.escrow_nanocredits),
+        ]
+    })?;
+    Ok(0)
+}
+
+fn role_word(role: wire::Role) -> &'static str {
+    match role {
+        wire::Role::Trader => "trader",
+        wire::Role::ReadOnly => "read-only",
+        wire::Role::Operator => "operator",
+    }
+}
+
+fn standing_word(standing: Standing) -> &'static str {
+    match standing {
+        Standing::Active => "active",
+        Standing::Frozen => "frozen",
+        Standing::Banned => "banned",
+    }
+}
+
+fn act_words(act: &Act) -> String {
+    match act {
+        Act::AccountOpened { account, role } => format!("opened {account}, {}", role_word(*role)),
+        Act::Deposited { account, amount_nanocredits, .. } => {
+            format!("deposited {} credits to {account}", amount::credits(*amount_nanocredits))
+        }
+        Act::StandingChanged { account, standing } => {
+            format!("{account} is {}", standing_word(*standing))
+        }
+        Act::JobKilled { job } => format!("killed {job}"),
+        Act::BlobRemoved { digest } => format!("removed blob {digest}"),
+    }
+}
