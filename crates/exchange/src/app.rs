@@ -9,6 +9,7 @@ use tokio::sync::{Notify, Semaphore, watch};
 use crate::blobs::{BlobError, BlobStore};
 use crate::config::Config;
 use crate::error::ApiError;
+use crate::metrics::Metrics;
 use crate::passwords::Passwords;
 use crate::rate::Buckets;
 use crate::sequencer::Sequencer;
@@ -33,6 +34,8 @@ pub(crate) struct App {
     pub blob_writes: Semaphore,
     /// Turns of those who send more JSON than is gathered for everybody.
     pub large_bodies: Semaphore,
+    /// What is counted.
+    pub metrics: Metrics,
     /// Who may ask how often.
     pub buckets: Mutex<Buckets>,
     pub new_reader: NewReader,

@@ -10,6 +10,7 @@ pub(crate) mod caller;
 mod codes;
 mod document;
 mod headers;
+mod health;
 mod jobs;
 mod machines;
 mod market;
@@ -53,6 +54,9 @@ pub(crate) fn router(app: Arc<App>) -> Router {
     let page = described.clone();
     routes
         .route("/", get(front_page))
+        .route("/healthz", get(health::alive))
+        .route("/readyz", get(health::ready))
+        .route("/metrics", get(health::metrics))
         .route("/v1/openapi.json", get(async move || described.serve_json()))
         .route("/v1/reference", get(async move || page.serve_page()))
         .fallback(async || ApiError::NoSuchPath)
@@ -60,6 +64,7 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .layer(from_fn_with_state(Arc::clone(&app), body::watch))
         .layer(from_fn_with_state(Arc::clone(&app), admission::admit))
         .layer(from_fn_with_state(Arc::clone(&app), headers::secure))
+        .layer(from_fn_with_state(Arc::clone(&app), health::observe))
         .with_state(app)
 }
 

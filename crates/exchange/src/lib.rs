@@ -20,12 +20,14 @@
 
 mod agent;
 mod app;
+mod backup;
 mod blobs;
 mod config;
 mod core;
 mod error;
 mod http;
 mod index;
+mod metrics;
 mod outbox;
 mod passwords;
 mod payments;
@@ -53,6 +55,7 @@ use base::ExchangeId;
 use tokio::net::TcpListener;
 use tokio::sync::{Notify, Semaphore, watch};
 
+pub use backup::{Backup, BackupError, backup, restore};
 pub use blobs::{BlobError, BlobReader, BlobStore, BlobWriter, DiskBlobs};
 pub use config::Config;
 pub use error::ExchangeError;
@@ -65,6 +68,8 @@ pub use store::{
     StoreReader,
 };
 
+/// Name of the database in the data directory.
+const DATABASE_FILE: &str = "exchange.sqlite";
 /// Name of the operator's token in the data directory.
 pub const OPERATOR_TOKEN_FILE: &str = "operator.token";
 
@@ -88,7 +93,7 @@ pub async fn run(
     let _lock = lock(&data)?;
     let operator_token = secrets::operator_token(&data.join(OPERATOR_TOKEN_FILE))?;
     let fresh = secrets::random().map(u128::from_be_bytes).map_err(ExchangeError::Random)?;
-    let database = data.join("exchange.sqlite");
+    let database = data.join(DATABASE_FILE);
     let store = SqliteStore::open(&database, ExchangeId(fresh))?;
     let blobs: Arc<dyn BlobStore> = Arc::new(DiskBlobs::open(data.join("blobs"))?);
     // The names of the database and of the blobs' directory.
@@ -120,6 +125,7 @@ pub async fn run(
         blob_writes: Semaphore::new(config::limits::BLOB_WRITES),
         large_bodies: Semaphore::new(config::limits::LARGE_BODIES),
         buckets: Mutex::default(),
+        metrics: metrics::Metrics::default(),
         passwords: passwords::Passwords::default(),
         new_reader,
         readers: Mutex::new(Vec::new()),

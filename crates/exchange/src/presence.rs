@@ -125,6 +125,11 @@ impl Presence {
         self.machines.get(&machine).is_some_and(|watched| watched.link.is_some())
     }
 
+    /// How many machines are connected.
+    pub fn online(&self) -> usize {
+        self.machines.values().filter(|watched| watched.link.is_some()).count()
+    }
+
     /// Closes every connection.
     pub fn close(&mut self) {
         self.machines.clear();

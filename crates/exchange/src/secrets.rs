@@ -36,24 +36,26 @@ pub(crate) fn operator_token(path: &Path) -> Result<String, ExchangeError> {
         Err(error) => return Err(failed(error)),
     }
     let token = secret("operator").map_err(ExchangeError::Random)?;
-    // Renamed into place, so that a crash can't leave half a token.
-    let temporary = path.with_extension("token.new");
-    let write = || {
-        if temporary.exists() {
-            fs::remove_file(&temporary)?;
-        }
-        let mut file =
-            fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temporary)?;
-        file.write_all(format!("{token}\n").as_bytes())?;
-        file.sync_all()?;
-        fs::rename(&temporary, path)?;
-        match path.parent() {
-            Some(directory) => fs::File::open(directory)?.sync_all(),
-            None => Ok(()),
-        }
-    };
-    write().map_err(failed)?;
+    write_private(path, format!("{token}\n").as_bytes()).map_err(failed)?;
     Ok(token)
+}
+
+/// Writes a file that only its owner may read. Renamed into place, so that a crash can't leave
+/// half a secret.
+pub(crate) fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let temporary = path.with_extension("token.new");
+    if temporary.exists() {
+        fs::remove_file(&temporary)?;
+    }
+    let mut file =
+        fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temporary)?;
+    file.write_all(bytes)?;
+    file.sync_all()?;
+    fs::rename(&temporary, path)?;
+    match path.parent() {
+        Some(directory) => fs::File::open(directory)?.sync_all(),
+        None => Ok(()),
+    }
 }
 
 #[cfg(test)]

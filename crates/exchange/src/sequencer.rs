@@ -155,6 +155,11 @@ impl Sequencer {
         self.requests.send(request).await.map_err(|_| Failure::Stopped)
     }
 
+    /// How many requests wait to be taken.
+    pub fn waiting(&self) -> usize {
+        self.requests.max_capacity() - self.requests.capacity()
+    }
+
     /// Returns when the thread is gone.
     pub async fn stopped(&self) {
         self.requests.closed().await;

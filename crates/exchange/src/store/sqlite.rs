@@ -111,6 +111,16 @@ impl SqliteStore {
         Ok(SqliteStore { connection, path: path.to_owned(), exchange })
     }
 
+    /// Copies the database at `path`, which another process may be writing, as it is at one
+    /// moment, to the new file `to`.
+    pub fn copy(path: &Path, to: &Path) -> Result<(), StoreError> {
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let connection = Connection::open_with_flags(path, flags)?;
+        configure(&connection)?;
+        connection.execute("VACUUM INTO ?1", [to.to_string_lossy()])?;
+        Ok(())
+    }
+
     fn execute(&self, sql: &str, parameters: impl rusqlite::Params) -> Result<usize, StoreError> {
         Ok(self.connection.prepare_cached(sql)?.execute(parameters)?)
     }

@@ -3,6 +3,8 @@
 
 mod access;
 mod accounts;
+mod backup;
+mod bad_input;
 mod blobs;
 mod connections;
 mod full_disk;

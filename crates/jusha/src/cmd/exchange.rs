@@ -1,5 +1,8 @@
 //! `jusha exchange`: runs an exchange, and what its operator does with it.
 
+mod settings;
+mod upkeep;
+
 use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -11,15 +14,17 @@ use serde::Serialize;
 use tokio::signal::unix::{SignalKind, signal};
 use wire::{NewAccount, NewDeposit, Role};
 
+use settings::Settings;
+
 use crate::error::{CliError, CliResult, io};
 use crate::{amount, config, logging, terminal};
 
-/// Where an exchange listens unless told otherwise.
-pub const LISTEN_DEFAULT: &str = "127.0.0.1:7480";
 /// Where a running exchange writes its URL, for its operator's commands.
 const URL_FILE: &str = "url";
 
-/// Run an exchange, or act as its operator (account, audit)
+pub use settings::LogFormat;
+
+/// Run an exchange, set one up, copy one, or act as its operator (account, audit)
 #[derive(Debug, Args)]
 pub struct Exchange {
     #[command(subcommand)]
@@ -27,25 +32,40 @@ pub struct Exchange {
     /// Where everything is kept [default: ~/.local/share/jusha/exchange]
     #[arg(long, value_name = "DIR", global = true)]
     data: Option<PathBuf>,
-    /// Where to listen; port 0 takes a free one
-    #[arg(long, value_name = "ADDRESS", default_value = LISTEN_DEFAULT)]
-    listen: SocketAddr,
-    /// How others reach it, for join strings [default: http:// and the address]
-    #[arg(long, value_name = "URL")]
-    public_url: Option<String>,
-    /// How often machines send a sign of life, in milliseconds
-    #[arg(long, value_name = "MS", value_parser = clap::value_parser!(u64).range(10..))]
-    heartbeat_ms: Option<u64>,
-    /// A machine silent for so long loses its leases, in milliseconds
-    #[arg(long, value_name = "MS", value_parser = clap::value_parser!(u64).range(10..))]
-    lapse_ms: Option<u64>,
-    /// A machine whose connection closed loses its leases after so long, in milliseconds
-    #[arg(long, value_name = "MS")]
-    reconnect_grace_ms: Option<u64>,
+    /// The file of settings [default: exchange.toml in the data directory]
+    #[arg(long, value_name = "FILE", global = true)]
+    config: Option<PathBuf>,
+    #[command(flatten)]
+    settings: Settings,
 }
 
 #[derive(Debug, Subcommand)]
 enum Verb {
+    /// Set up a new exchange: its settings and its first operator, whose token is printed once
+    Init {
+        /// The operator's name
+        name: String,
+        #[command(flatten)]
+        settings: Settings,
+        /// JSON on standard output
+        #[arg(long)]
+        json: bool,
+    },
+    /// Say what the settings come to, without starting anything
+    Check {
+        #[command(flatten)]
+        settings: Settings,
+    },
+    /// Copy the exchange, which may be running, to a new directory
+    Backup {
+        /// The directory
+        to: PathBuf,
+    },
+    /// Make a new data directory (--data) of a backup, and check all of it on the way
+    Restore {
+        /// The backup's directory
+        from: PathBuf,
+    },
     /// Accounts
     #[command(subcommand)]
     Account(AccountVerb),
@@ -108,6 +128,17 @@ pub async fn main(options: &Exchange) -> CliResult {
     };
     match &options.verb {
         None => serve(options, data).await,
+        Some(Verb::Init { name, settings, json }) => {
+            let settings = settings.clone().or(options.settings.clone());
+            upkeep::init(&data, settings, name, *json).await
+        }
+        Some(Verb::Check { settings }) => {
+            let settings = settings.clone().or(options.settings.clone());
+            let settings = settings.with_file(&data, options.config.as_deref())?;
+            upkeep::check(&data, &settings)
+        }
+        Some(Verb::Backup { to }) => upkeep::backup(&data, to),
+        Some(Verb::Restore { from }) => upkeep::restore(from, &data),
         Some(Verb::Account(AccountVerb::Add { name, role, credits, url, json })) => {
             let operator = operator(&data, url.as_deref())?;
             let credits = credits.unwrap_or(0);
@@ -153,21 +184,9 @@ fn none_or(names: &[String]) -> String {
 }
 
 async fn serve(options: &Exchange, data: PathBuf) -> CliResult {
-    logging::start();
-    let mut config = exchange::Config::new(&data, options.listen);
-    config.public_url = options.public_url.clone();
-    config.heartbeat_ms = options.heartbeat_ms.unwrap_or(config.heartbeat_ms);
-    config.lapse_after_ms = options.lapse_ms.unwrap_or(config.lapse_after_ms);
-    // Asked for quick lapses, it should not be a lost connection that is waited for longer.
-    config.reconnect_grace_ms =
-        options.reconnect_grace_ms.unwrap_or(config.reconnect_grace_ms.min(config.lapse_after_ms));
-    if config.lapse_after_ms <= config.heartbeat_ms {
-        return Err(CliError::new(format!(
-            "--lapse-ms {} is not longer than --heartbeat-ms {}",
-            config.lapse_after_ms, config.heartbeat_ms
-        ))
-        .hint("give it three heartbeats at least"));
-    }
+    let settings = options.settings.clone().with_file(&data, options.config.as_deref())?;
+    logging::start(settings.log.unwrap_or_default());
+    let config = settings.config(&data)?;
     let mut terminate = io(signal(SignalKind::terminate()), "listen for SIGTERM")?;
     let mut interrupt = io(signal(SignalKind::interrupt()), "listen for SIGINT")?;
     let shutdown = async move {

@@ -50,7 +50,7 @@ pub struct Provide {
 
 /// Runs it.
 pub async fn main(options: &Provide) -> CliResult {
-    logging::start();
+    logging::start(super::exchange::LogFormat::Text);
     let data = match &options.data {
         Some(data) => data.clone(),
         None => config::data_dir("provider")?,

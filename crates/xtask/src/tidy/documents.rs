@@ -8,7 +8,8 @@ const CURRENT: [&str; 5] =
     ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "docs/languages.md", "guests/README.md"];
 /// First parts of absolute paths that every reader has: the system's, a program's virtual ones,
 /// and HTTP's.
-const EVERYWHERE: [&str; 9] = ["dev", "etc", "in", "out", "proc", "sbin", "tmp", "usr", "v1"];
+const EVERYWHERE: [&str; 12] =
+    ["dev", "etc", "healthz", "in", "metrics", "out", "proc", "readyz", "sbin", "tmp", "usr", "v1"];
 /// Folders of the project: what begins with one of them is a path in it.
 const FOLDERS: [&str; 5] = ["crates/", "guests/", ".ci/", ".cargo/", "docs/"];
 
