@@ -322,16 +322,14 @@ fn assemble(
     for results in added.block_types {
         parts.types.ty().function([], without_references(results));
     }
-    let mut next_type = 2 * metered + added.block_types.len() as u32;
-    let mut helpers = 0;
-    for (helper, _) in added.tables.helpers() {
+    let first_helper_type = 2 * metered + added.block_types.len() as u32;
+    let mut restore = added.first_wrapper + imports as u32;
+    for (ty, (helper, _)) in (first_helper_type..).zip(added.tables.helpers()) {
         let (params, results) = Tables::signature(helper);
         parts.types.ty().function(params, results);
-        parts.functions.function(next_type);
-        next_type += 1;
-        helpers += 1;
+        parts.functions.function(ty);
+        restore += 1;
     }
-    let restore = added.first_wrapper + imports as u32 + helpers;
     if added.tables.are_kept() {
         parts.functions.function(start_type);
     }
