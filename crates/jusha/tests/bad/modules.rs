@@ -64,17 +64,15 @@ fn modules() -> Vec<(&'static str, Vec<u8>, Vec<&'static str>)> {
         with("threads", "(memory 1 1 shared)", &["threads", compile]),
         with("memory64", "(memory i64 1)", &["memory64", compile]),
         with("multi-memory", "(memory 1) (memory 1)", &["multiple memories", compile]),
-        with("exceptions", "(tag (param i32))", &["exception", compile]),
+        with("exceptions", "(tag (param f64))", &["exception tag with parameters", compile]),
+        with(
+            "older-exceptions",
+            "(tag $e) (func try throw $e catch $e end)",
+            &["legacy exceptions", compile],
+        ),
         with("tail-calls", "(func $loop (return_call $loop))", &["tail call", compile]),
         with("gc", "(type (struct (field i32)))", &["gc", compile]),
-        with(
-            "relaxed-simd",
-            "(func (param v128 v128) (result v128)
-               (i8x16.relaxed_swizzle (local.get 0) (local.get 1)))",
-            &["relaxed", compile],
-        ),
-        with("references", "(func (param externref))", &["reference", compile]),
-        with("start-section", "(func $begin) (start $begin)", &["start section", compile]),
+        with("references", "(func (param externref))", &["references as parameters", compile]),
         with(
             "memory-larger-than-the-limit",
             "(memory 8193)",

@@ -121,7 +121,7 @@ mod tests {
         assert!(options(&args("--seed")).is_err());
         assert!(options(&args("--sede 7")).unwrap_err().contains("`--sede`"));
         assert!(programs::chosen(&["nothing"]).unwrap_err().contains("there are"));
-        assert_eq!(programs::chosen(&[]).unwrap().len(), 7);
+        assert_eq!(programs::chosen(&[]).unwrap().len(), 8);
     }
 
     #[test]
