@@ -45,17 +45,12 @@ enum Verb {
     Init {
         /// The operator's name
         name: String,
-        #[command(flatten)]
-        settings: Settings,
         /// JSON on standard output
         #[arg(long)]
         json: bool,
     },
     /// Say what the settings come to, without starting anything
-    Check {
-        #[command(flatten)]
-        settings: Settings,
-    },
+    Check,
     /// Copy the exchange, which may be running, to a new directory
     Backup {
         /// The directory
@@ -128,14 +123,12 @@ pub async fn main(options: &Exchange) -> CliResult {
     };
     match &options.verb {
         None => serve(options, data).await,
-        Some(Verb::Init { name, settings, json }) => {
-            let settings = settings.clone().or(options.settings.clone());
-            upkeep::init(&data, settings, name, *json).await
+        Some(Verb::Init { name, json }) => {
+            upkeep::init(&data, options.settings.clone(), name, *json).await
         }
-        Some(Verb::Check { settings }) => {
-            let settings = settings.clone().or(options.settings.clone());
-            let settings = settings.with_file(&data, options.config.as_deref())?;
-            upkeep::check(&data, &settings)
+        Some(Verb::Check) => {
+            let settings = options.settings.clone();
+            upkeep::check(&data, &settings.with_file(&data, options.config.as_deref())?)
         }
         Some(Verb::Backup { to }) => upkeep::backup(&data, to),
         Some(Verb::Restore { from }) => upkeep::restore(from, &data),

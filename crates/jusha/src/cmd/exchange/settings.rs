@@ -20,30 +20,30 @@ pub const FILE: &str = "exchange.toml";
 #[serde(default, deny_unknown_fields)]
 pub struct Settings {
     /// Where to listen; port 0 takes a free one [default: 127.0.0.1:7480]
-    #[arg(long, value_name = "ADDRESS", env = "JUSHA_EXCHANGE_LISTEN")]
+    #[arg(long, global = true, value_name = "ADDRESS", env = "JUSHA_EXCHANGE_LISTEN")]
     pub listen: Option<SocketAddr>,
     /// How others reach it, for join strings [default: http:// and the address]
-    #[arg(long, value_name = "URL", env = "JUSHA_EXCHANGE_PUBLIC_URL")]
+    #[arg(long, global = true, value_name = "URL", env = "JUSHA_EXCHANGE_PUBLIC_URL")]
     pub public_url: Option<String>,
     /// How often machines send a sign of life, in milliseconds [default: 2000]
-    #[arg(long, value_name = "MS", env = "JUSHA_EXCHANGE_HEARTBEAT_MS")]
+    #[arg(long, global = true, value_name = "MS", env = "JUSHA_EXCHANGE_HEARTBEAT_MS")]
     pub heartbeat_ms: Option<u64>,
     /// A machine silent for so long loses its leases, in milliseconds [default: 6000]
-    #[arg(long, value_name = "MS", env = "JUSHA_EXCHANGE_LAPSE_MS")]
+    #[arg(long, global = true, value_name = "MS", env = "JUSHA_EXCHANGE_LAPSE_MS")]
     pub lapse_ms: Option<u64>,
     /// A machine whose connection closed loses its leases after so long, in milliseconds
     /// [default: 3000]
-    #[arg(long, value_name = "MS", env = "JUSHA_EXCHANGE_RECONNECT_GRACE_MS")]
+    #[arg(long, global = true, value_name = "MS", env = "JUSHA_EXCHANGE_RECONNECT_GRACE_MS")]
     pub reconnect_grace_ms: Option<u64>,
     /// Let people open accounts for themselves [default: false]
-    #[arg(long, value_name = "BOOL", env = "JUSHA_EXCHANGE_SIGN_UP", num_args = 0..=1,
+    #[arg(long, global = true, value_name = "BOOL", env = "JUSHA_EXCHANGE_SIGN_UP", num_args = 0..=1,
           default_missing_value = "true")]
     pub sign_up: Option<bool>,
     /// Requests per second of one account, in the long run; 0 is without limit [default: 1000]
-    #[arg(long, value_name = "N", env = "JUSHA_EXCHANGE_REQUESTS_PER_SECOND")]
+    #[arg(long, global = true, value_name = "N", env = "JUSHA_EXCHANGE_REQUESTS_PER_SECOND")]
     pub requests_per_second: Option<u32>,
     /// Connections at once [default: 20000]
-    #[arg(long, value_name = "N", env = "JUSHA_EXCHANGE_CONNECTIONS")]
+    #[arg(long, global = true, value_name = "N", env = "JUSHA_EXCHANGE_CONNECTIONS")]
     pub connections: Option<usize>,
     /// Proxies whose `x-forwarded-for` is believed, with commas between
     #[arg(
@@ -54,7 +54,7 @@ pub struct Settings {
     )]
     pub trusted_proxies: Option<Vec<IpAddr>>,
     /// What the log looks like [default: text]
-    #[arg(long, value_enum, env = "JUSHA_EXCHANGE_LOG")]
+    #[arg(long, global = true, value_enum, env = "JUSHA_EXCHANGE_LOG")]
     pub log: Option<LogFormat>,
 }
 
@@ -88,8 +88,7 @@ impl Settings {
         Ok(self.or(file))
     }
 
-    /// These, and those of another for what they leave open.
-    pub fn or(self, file: Settings) -> Settings {
+    fn or(self, file: Settings) -> Settings {
         Settings {
             listen: self.listen.or(file.listen),
             public_url: self.public_url.or(file.public_url),
