@@ -286,12 +286,11 @@ impl Instance {
         leaves: &BTreeMap<Digest, Leaf>,
     ) -> Result<(), InstanceError> {
         let damaged = |why: &str| CheckpointError::Damaged(why.to_owned());
-        let (memory, restore) = match (&self.tables, &manifest.tables) {
+        let (memory, restore, part) = match (&self.tables, &manifest.tables) {
             (None, None) => return Ok(()),
-            (Some((memory, restore)), Some(_)) => (*memory, restore.clone()),
+            (Some((memory, restore)), Some(part)) => (*memory, restore.clone(), part),
             _ => return Err(damaged("it has tables, or none, unlike its module").into()),
         };
-        let part = manifest.tables.as_ref().expect("matched above");
         let most = memory.data_size(&self.store) as u64;
         if part.bytes > most {
             return Err(damaged("its tables are too large").into());

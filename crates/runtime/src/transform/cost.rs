@@ -1,9 +1,9 @@
 //! The cost table: fuel per instruction. Part of the task digest through
 //! [`crate::COST_TABLE_VERSION`]: changing a number here means a new version.
 //!
-//! The numbers are set by `cargo xtask calibrate`, so that no case that it lists takes more than
-//! ten times as long per fuel as the benchmark guests do, but for those that docs/runtime-spec.md
-//! names.
+//! The numbers are set by `cargo xtask calibrate`, such that no case that it lists should take more
+//! than ten times as long per fuel as the benchmark guests do, but for those that
+//! docs/runtime-spec.md names, with the table under which that was last measured.
 //!
 //! One unit is about one simple machine instruction; a current core does 2 (calls through
 //! pointers) to 15 (an FFT) of them in a nanosecond. Instructions that only shape the code cost nothing, so that a compiler's
