@@ -83,6 +83,17 @@ impl State {
         self.accounts.values()
     }
 
+    /// Whose wallet shows a ledger account.
+    pub fn account_of(&self, key: AccountKey) -> Option<AccountId> {
+        match key {
+            AccountKey::Available(account)
+            | AccountKey::Withheld(account)
+            | AccountKey::Outgoing(account) => Some(account),
+            AccountKey::Escrow(job) => self.jobs.get(&job).map(|job| job.account),
+            _ => None,
+        }
+    }
+
     /// What an account is free to use.
     pub fn available_nanocredits(&self, account: AccountId) -> i64 {
         self.ledger.balance(AccountKey::Available(account))

@@ -54,6 +54,10 @@ pub struct Config {
     pub address_rate: Rate,
     /// Proxies whose `x-forwarded-for` is believed.
     pub trusted_proxies: Vec<IpAddr>,
+    /// Messages that a reader of the feed may be behind before it is dropped.
+    pub feed_ring: usize,
+    /// How often the feed says where it is, and looks whether a token still holds.
+    pub feed_heartbeat_ms: u64,
     /// A state snapshot is written every so many journal entries.
     pub snapshot_entries: u64,
     /// Who moves real money.
@@ -87,6 +91,8 @@ impl Config {
             account_rate: Rate { per_second: 1_000, burst: 5_000 },
             address_rate: Rate { per_second: 50, burst: 1_000 },
             trusted_proxies: Vec::new(),
+            feed_ring: 1_024,
+            feed_heartbeat_ms: 5_000,
             snapshot_entries: 10_000,
             payments: Arc::new(ManualPayments),
             payment_poll_ms: 30_000,
@@ -127,6 +133,12 @@ pub(crate) mod limits {
     pub const OUTPUT_BYTES: u64 = 1 << 30;
     /// Names of accounts, machines and jobs.
     pub const NAME_BYTES: usize = 200;
+    /// Prices of a side in a snapshot of the feed: beyond, a price is told when it changes.
+    pub const FEED_LEVELS: usize = 10_000;
+    /// Instruments of one reader.
+    pub const FEED_SUBSCRIPTIONS: usize = 256;
+    /// A message to the feed.
+    pub const FEED_REQUEST_BYTES: usize = 4 << 10;
     /// Prices of a side that a book shows.
     pub const BOOK_LEVELS: usize = 1_000;
     /// Rows in a list.

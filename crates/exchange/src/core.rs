@@ -11,6 +11,7 @@ use clearing::{Command, Context, Event, OrderLink, Rejection, State};
 use wire::AttemptProgress;
 
 use crate::config::{Config, limits};
+use crate::feed::Feed;
 use crate::index::Index;
 use crate::presence::Presence;
 use crate::snapshot::{self, Restored};
@@ -33,6 +34,8 @@ pub(crate) struct Core {
     pub snapshots: PathBuf,
     /// Sequence of the last snapshot that was restored or begun.
     pub snapshot_sequence: u64,
+    /// Who listens to what happens.
+    pub feed: Feed,
     /// Clearing's state.
     pub state: State,
     /// What is looked up per account.
@@ -63,6 +66,7 @@ impl Core {
             exchange,
             snapshots: config.data.join(SNAPSHOTS),
             snapshot_sequence: 0,
+            feed: Feed::new(config.feed_ring),
             state: State::default(),
             index: Index::default(),
             sequence: 0,
@@ -93,6 +97,7 @@ impl Core {
         );
         (self.state, self.sequence, self.last_ms) = (folded.state, folded.sequence, folded.now_ms);
         self.index = Index::of(&self.state);
+        self.feed.begin_at(self.sequence);
         (self.digest, self.digest_due) = (None, None);
         Ok(())
     }

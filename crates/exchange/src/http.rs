@@ -6,9 +6,11 @@ mod admission;
 mod blobs;
 mod body;
 pub(crate) mod caller;
+mod candles;
 #[cfg(test)]
 mod codes;
 mod document;
+mod feed;
 mod headers;
 mod health;
 mod jobs;
@@ -110,6 +112,9 @@ fn described_routes() -> (Router<Arc<App>>, OpenApi) {
         .routes(routes!(market::instruments))
         .routes(routes!(market::book))
         .routes(routes!(market::trades))
+        .routes(routes!(candles::candles))
+        .routes(routes!(candles::ticker))
+        .routes(routes!(feed::connect))
         .routes(routes!(crate::agent::connect))
         .split_for_parts();
     (routes, document::complete(description))

@@ -25,6 +25,7 @@ mod blobs;
 mod config;
 mod core;
 mod error;
+mod feed;
 mod http;
 mod index;
 mod metrics;

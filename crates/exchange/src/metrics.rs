@@ -20,6 +20,8 @@ pub(crate) struct Metrics {
     classes: [AtomicU64; CLASSES_MS.len() + 1],
     /// Of all answers.
     micros: AtomicU64,
+    /// Readers of the feed that were too slow.
+    dropped_readers: AtomicU64,
 }
 
 /// What is looked up when somebody asks.
@@ -41,6 +43,11 @@ impl Metrics {
         self.classes[class].fetch_add(1, Ordering::Relaxed);
         let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
         self.micros.fetch_add(micros, Ordering::Relaxed);
+    }
+
+    /// Counts a reader of the feed that was dropped because it didn't keep up.
+    pub fn dropped_reader(&self) {
+        self.dropped_readers.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Everything as text.
@@ -73,6 +80,11 @@ impl Metrics {
             ("jusha_journal_sequence", "counter", now.journal_sequence),
             ("jusha_agents_connected", "gauge", now.agents as u64),
             ("jusha_sequencer_requests_waiting", "gauge", now.waiting_requests as u64),
+            (
+                "jusha_feed_readers_dropped_total",
+                "counter",
+                self.dropped_readers.load(Ordering::Relaxed),
+            ),
         ] {
             say(format_args!("# TYPE {name} {kind}\n{name} {value}"));
         }

@@ -6,14 +6,16 @@
 //! takes its place behind the same two traits.
 
 pub(crate) mod access;
+mod candles;
 mod sqlite;
 
 use base::{AccountId, Digest, ExchangeId, MachineId};
 use clearing::{Command, Event};
-use wire::{OperatorAct, Standing, TokenView, TradeView, TransferView};
+use wire::{CandleView, OperatorAct, Standing, TokenView, TradeView, TransferView};
 
 use access::{Access, ActKept, Login, Scopes, TokenKept};
 
+pub(crate) use candles::INTERVALS;
 pub use sqlite::SqliteStore;
 
 /// The store failed. Nothing of the transaction in question was kept.
@@ -245,6 +247,15 @@ pub trait StoreReader: Send {
         before: Place,
         limit: u32,
     ) -> Result<Vec<(Place, TradeView)>, StoreError>;
+    /// An instrument's candles that begin in `[from_ms, to_ms)`, newest first.
+    fn candles(
+        &mut self,
+        instrument: &str,
+        interval_ms: i64,
+        from_ms: i64,
+        to_ms: i64,
+        limit: u32,
+    ) -> Result<Vec<CandleView>, StoreError>;
     /// Number of transfers up to and with journal entry `through`, and what they add up to per
     /// ledger account (all that were ever touched).
     fn balances(&mut self, through: u64) -> Result<(u64, Vec<(String, i64)>), StoreError>;

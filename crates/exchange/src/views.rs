@@ -8,9 +8,9 @@ use clearing::{
 };
 use market::{Instrument, Level, OrderStatus, PricedPer, Side};
 use wire::{
-    AttemptView, BookView, InstrumentView, Invoice, InvoiceLine, JobState, JobView, LeaseView,
-    MachineView, OrderView, PaymentStatus, PaymentView, PriceLevel, TariffView, TaskState,
-    TaskView, TimeInForce, Wallet,
+    AttemptView, BookView, CandleView, InstrumentView, Invoice, InvoiceLine, JobState, JobView,
+    LeaseView, MachineView, OrderView, PaymentStatus, PaymentView, PriceLevel, TariffView,
+    TaskState, TaskView, TimeInForce, Wallet,
 };
 
 use crate::config::limits;
@@ -331,5 +331,25 @@ pub(crate) fn book(core: &Core, name: &str) -> Option<BookView> {
             // What a seller calls its order is its own business.
             .map(|order| OrderView { client_order_id: String::new(), ..order })
             .collect(),
+    })
+}
+
+/// One candle of several that follow each other, newest first.
+pub(crate) fn merged(candles: &[CandleView]) -> Option<CandleView> {
+    let (newest, oldest) = (candles.first()?, candles.last()?);
+    let sum = |of: fn(&CandleView) -> i64| candles.iter().map(of).sum();
+    let prices = candles.iter();
+    Some(CandleView {
+        start_ms: oldest.start_ms,
+        open_nanocredits_per_tfuel: oldest.open_nanocredits_per_tfuel,
+        high_nanocredits_per_tfuel: prices
+            .clone()
+            .map(|candle| candle.high_nanocredits_per_tfuel)
+            .max()?,
+        low_nanocredits_per_tfuel: prices.map(|candle| candle.low_nanocredits_per_tfuel).min()?,
+        close_nanocredits_per_tfuel: newest.close_nanocredits_per_tfuel,
+        quantity: sum(|candle| candle.quantity),
+        turnover_nanocredits_per_tfuel: sum(|candle| candle.turnover_nanocredits_per_tfuel),
+        trades: sum(|candle| candle.trades),
     })
 }

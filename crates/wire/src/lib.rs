@@ -7,6 +7,7 @@
 mod access;
 mod agent;
 mod coding;
+mod feed;
 mod market;
 mod money;
 mod receipt;
@@ -16,6 +17,7 @@ mod task;
 pub use access::*;
 pub use agent::*;
 pub use coding::*;
+pub use feed::*;
 pub use market::*;
 pub use money::*;
 pub use receipt::*;

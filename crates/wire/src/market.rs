@@ -191,3 +191,42 @@ pub struct TradeView {
     /// Slots.
     pub quantity: u32,
 }
+
+/// What was traded in a stretch of time. Stretches without trades have no candle.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct CandleView {
+    /// When the stretch begins.
+    pub start_ms: i64,
+    /// The first price.
+    pub open_nanocredits_per_tfuel: i64,
+    /// The highest price.
+    pub high_nanocredits_per_tfuel: i64,
+    /// The lowest price.
+    pub low_nanocredits_per_tfuel: i64,
+    /// The last price.
+    pub close_nanocredits_per_tfuel: i64,
+    /// Slots.
+    pub quantity: i64,
+    /// Sum of price × slots: divided by the slots it is the average price.
+    pub turnover_nanocredits_per_tfuel: i64,
+    /// Fills.
+    pub trades: i64,
+}
+
+/// An instrument at a glance.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct TickerView {
+    /// The instrument.
+    pub instrument: String,
+    /// The best public bid.
+    pub best_bid: Option<PriceLevel>,
+    /// The best public ask.
+    pub best_ask: Option<PriceLevel>,
+    /// Price of the last fill.
+    pub last_price_nanocredits_per_tfuel: Option<i64>,
+    /// Median of the last price, the middle of the book and the last hour's average, of those
+    /// that there are: one odd fill or one odd order doesn't move it.
+    pub index_price_nanocredits_per_tfuel: Option<i64>,
+    /// Of the last 24 hours.
+    pub day: Option<CandleView>,
+}

@@ -8,12 +8,13 @@ use crate::error::status_of;
 const DOCUMENT: &str = "docs/errors.md";
 
 /// Where codes are named: each in functions that are called `code`.
-const SOURCES: [&str; 9] = [
+const SOURCES: [&str; 10] = [
     "crates/clearing/src/fixed.rs",
     "crates/clearing/src/payments.rs",
     "crates/clearing/src/rejection.rs",
     "crates/exchange/src/agent.rs",
     "crates/exchange/src/error.rs",
+    "crates/exchange/src/http/feed.rs",
     "crates/exchange/src/receipts.rs",
     "crates/ledger/src/transfer.rs",
     "crates/market/src/admission.rs",

@@ -233,7 +233,8 @@ pub(super) async fn trades(
     Ok(Rows::up_to(limit, app.reading(read).await?, place_text))
 }
 
-async fn known(app: &App, name: String) -> Result<String, ApiError> {
+/// The name, if an instrument has it.
+pub(super) async fn known(app: &App, name: String) -> Result<String, ApiError> {
     let asked = name.clone();
     let found =
         app.sequencer.read(move |core| core.state.market().instrument(&asked).is_some()).await?;

@@ -13,6 +13,7 @@ use super::{About, Enrol, Failure, Reply, Request, Sequencer, unix_ms};
 use crate::config::{Config, limits};
 use crate::core::Core;
 use crate::error::ExchangeError;
+use crate::feed::Touched;
 use crate::outbox;
 use crate::snapshot::Snapshot;
 use crate::store::{CredentialChange, Entry, JoinCodeState, Store, StoreError, StoreReader};
@@ -229,6 +230,11 @@ impl Worker {
             // At once, since reads of this round wait for it.
             let _ = self.refold();
         }
+        let mut touched = Touched::default();
+        for events in decisions.iter().filter_map(|decided| decided.result.as_ref().ok()) {
+            touched.note(&self.core, events);
+        }
+        self.core.publish(touched);
         for decided in decisions {
             self.tell(decided, now);
         }

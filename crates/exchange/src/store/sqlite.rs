@@ -10,9 +10,10 @@ use base::{AccountId, Digest, ExchangeId, MachineId};
 use clearing::fixed::FixedFlow;
 use clearing::{Event, TransferReason};
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, params};
-use wire::{OperatorAct, TokenView, TradeView, TransferView};
+use wire::{CandleView, OperatorAct, TokenView, TradeView, TransferView};
 
 use super::access::{Access, Login, Scopes, TokenKept};
+use super::candles;
 use super::{
     CredentialChange, Entry, JoinCodeState, NewReader, Place, Principal, Store, StoreError,
     StoreReader,
@@ -23,7 +24,8 @@ use crate::sequencer::unix_ms;
 const SCHEMA_VERSION: i64 = 1 + MIGRATIONS.len() as i64;
 
 /// What made each later version of the one before. A new store goes the same way.
-const MIGRATIONS: [&str; 1] = [access::SCHEMA];
+const MIGRATIONS: [fn(&Connection) -> rusqlite::Result<()>; 2] =
+    [|connection| connection.execute_batch(access::SCHEMA), candles::migrate];
 
 const SCHEMA: &str = "
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -99,7 +101,7 @@ impl SqliteStore {
                 )?;
             }
             for migration in &MIGRATIONS[(found.max(1) - 1) as usize..] {
-                transaction.execute_batch(migration)?;
+                migration(&transaction)?;
             }
             transaction.pragma_update(None, "user_version", SCHEMA_VERSION)?;
             transaction.commit()?;
@@ -187,6 +189,7 @@ impl Store for SqliteStore {
         )?;
         for (position, event) in entry.events.iter().enumerate() {
             self.project(entry, position, event)?;
+            candles::project(&self.connection, event)?;
         }
         Ok(())
     }
@@ -416,6 +419,17 @@ impl StoreReader for SqliteReader {
             Ok(((row.get::<_, i64>(3)? as u64, row.get(4)?), view))
         })?;
         Ok(rows.collect::<Result<_, _>>()?)
+    }
+
+    fn candles(
+        &mut self,
+        instrument: &str,
+        interval_ms: i64,
+        from_ms: i64,
+        to_ms: i64,
+        limit: u32,
+    ) -> Result<Vec<CandleView>, StoreError> {
+        candles::read(&self.connection, instrument, interval_ms, from_ms, to_ms, limit)
     }
 
     fn balances(&mut self, through: u64) -> Result<(u64, Vec<(String, i64)>), StoreError> {

@@ -7,6 +7,7 @@ mod backup;
 mod bad_input;
 mod blobs;
 mod connections;
+mod feed;
 mod full_disk;
 mod harness;
 mod jobs;
