@@ -4,7 +4,7 @@
 use runtime::artefacts::Artefacts;
 use runtime::checkpoint::Checkpoint;
 use runtime::launch::Launcher;
-use runtime::protocol::{End, FromWorker, Record, Start};
+use runtime::protocol::{End, FromWorker, Reached, Record, Start};
 use runtime::sandbox::Weakening;
 
 use crate::config;
@@ -14,6 +14,8 @@ use crate::error::{CliResult, io};
 pub enum LocalEnd {
     /// The program is done.
     Ended(Box<End>),
+    /// The record that was its goal is there.
+    Reached(Box<Reached>),
     /// It stopped at `stop_at_fuel`, or because `on_record` wanted no more.
     Stopped(Checkpoint),
     /// It can't be run.
@@ -56,6 +58,7 @@ pub fn run(
                 }
                 return Ok(LocalEnd::Ended(end));
             }
+            FromWorker::Reached(reached) => return Ok(LocalEnd::Reached(reached)),
             FromWorker::Refused { reason } => return Ok(LocalEnd::Refused(reason)),
             FromWorker::Fault { reason } => return Ok(LocalEnd::Fault(reason)),
         }

@@ -218,6 +218,36 @@ async fn verify_accepts_the_right_chain_and_no_other() {
 }
 
 #[tokio::test]
+async fn verify_says_what_it_cost_and_needs_only_what_the_span_does() {
+    let scene = Scene::new();
+    let work = program("pointers", &["3000"]);
+    let (checkpoint, chain) = half_way(&scene, &work).await;
+    let needed = scene.arg("needed");
+    let args = ["verify", &checkpoint, "--chain", &chain, "--needed", &needed];
+    let whole = scene.run(&args, b"").await;
+    let again = scene.run(&["verify", &needed, "--chain", &chain], b"").await;
+    for (ran, all) in [(&whole, false), (&again, true)] {
+        assert_eq!(ran.status, 0, "{ran:?}");
+        let [ok, cost] = &ran.stdout.lines().collect::<Vec<_>>()[..] else { panic!("{ran:?}") };
+        assert!(ok.starts_with("ok: record ") && cost.starts_with("cost: "), "{ran:?}");
+        assert!(cost.contains(" ms of processor time for ") && cost.contains("fuel;"), "{ran:?}");
+        let (some, of) = cost.split_once("needed ").unwrap().1.split_once(" of ").unwrap();
+        let of = of.split_once(' ').unwrap().0;
+        let [some, of]: [u32; 2] = [some, of].map(|text| text.parse().unwrap());
+        assert!(some > 0 && (some == of) == all && some <= of, "{ran:?}");
+    }
+    assert_eq!(whole.stdout.lines().next(), again.stdout.lines().next());
+    let size = |path: &str| std::fs::metadata(path).unwrap().len();
+    assert!(size(&needed) < size(&checkpoint));
+    // It is enough for the span, not for going on.
+    let pointers = guest("pointers").to_str().unwrap().to_owned();
+    let args = ["exec", "--segment-gfuel", "0.01", "--resume", &needed, &pointers, "--", "3000"];
+    let resumed = scene.run(&args, b"").await;
+    assert_eq!(resumed.status, 124, "{resumed:?}");
+    assert!(resumed.stderr.contains("is lacking"), "{resumed:?}");
+}
+
+#[tokio::test]
 async fn verify_reproduces_a_record_at_a_fuel_limit() {
     let scene = Scene::new();
     let work = Work { fuel_max: 15_000_000, ..program("pointers", &["3000"]) };
@@ -323,6 +353,18 @@ async fn a_task_that_begins_in_a_base_is_the_rest_of_one_that_does_not() {
     let seeded = work.exec_with(&scene, &["--from", &base, "--seed", "x"]).await;
     assert_ne!(seeded.ran.stdout, rest.ran.stdout);
     assert_eq!(seeded.usage.fuel, rest.usage.fuel);
+
+    // Its spans can be checked by whoever has the base.
+    let (half, half_fuel) = (scene.arg("half"), (rest.usage.fuel / 2).to_string());
+    let more = ["--from", &base, "--stop-at-fuel", &half_fuel, "--checkpoint", &half];
+    assert_eq!(work.exec_with(&scene, &more).await.ran.status, 0);
+    let chain = scene.write("based.jsonl", &rest.chain).to_str().unwrap().to_owned();
+    let verify = ["verify", &half, "--chain", &chain];
+    let checked = scene.run(&[&verify[..], &["--from", &base]].concat(), b"").await;
+    assert_eq!((checked.status, checked.stdout.starts_with("ok: ")), (0, true), "{checked:?}");
+    let unfounded = scene.run(&verify, b"").await;
+    assert_eq!(unfounded.status, 124, "{unfounded:?}");
+    assert!(unfounded.stderr.contains("--from"), "{unfounded:?}");
 
     // A base is one program's, with its arguments; and one without a mark makes none.
     for (name, args, difference) in

@@ -149,7 +149,7 @@ impl<'a> Attendance<'a> {
             FromWorker::Progress { usage } => {
                 self.drive.report(Report::Progress { fuel: usage.fuel });
             }
-            FromWorker::Record(_) => {}
+            FromWorker::Record(_) | FromWorker::Reached(_) => {}
             FromWorker::Captured(checkpoint) => {
                 if let Saving::Capturing { asked_at } = self.saving {
                     self.saving = Saving::Uploading { asked_at };

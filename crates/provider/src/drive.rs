@@ -139,12 +139,10 @@ impl Drive {
         };
         let Prepared { task, fuel_max, resume } = prepared;
         let start = Start {
-            base: None,
-            until_mark: false,
-            task,
             resume,
             fuel_max,
             stop_at_fuel: Some(self.start.fuel_allowance),
+            ..Start::new(task)
         };
         let mut worker = match WorkerHandle::start(&self.shared.launcher, start) {
             Ok(worker) => worker,

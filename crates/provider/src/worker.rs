@@ -72,14 +72,7 @@ mod tests {
             ..Launcher::new(PathBuf::from("/bin/sh"), Artefacts::new(None))
         };
         let task = Task::new(vec![0; 8 << 20]);
-        let start = Start {
-            base: None,
-            until_mark: false,
-            task,
-            resume: None,
-            fuel_max: 1,
-            stop_at_fuel: None,
-        };
+        let start = Start { fuel_max: 1, ..Start::new(task) };
         let mut handle = WorkerHandle::start(&launcher, start).unwrap();
         let mut said = [0];
         tokio::select! {

@@ -261,10 +261,7 @@ fn output(mut command: Command) -> Option<Vec<u8>> {
 /// A task in a worker of this program, as agents run them.
 fn ours(program: &Path, task: Task, artefacts: &Path) -> Option<Vec<u8>> {
     let launcher = Launcher::new(program.to_owned(), Artefacts::new(Some(artefacts.to_owned())));
-    let fuel_max = base::TASK_FUEL_MAX;
-    let start =
-        Start { base: None, until_mark: false, task, resume: None, fuel_max, stop_at_fuel: None };
-    let (_worker, mut events) = launcher.start(start).ok()?;
+    let (_worker, mut events) = launcher.start(Start::new(task)).ok()?;
     loop {
         match events.next_event() {
             FromWorker::Ended(end) => {

@@ -152,11 +152,53 @@ impl Pages {
         }
     }
 
+    /// From now on notices which leaves are read, and whether one is that `leaves` doesn't have.
+    /// Whether that can be done.
+    pub fn hide(&mut self, leaves: &BTreeMap<Digest, Leaf>) -> bool {
+        match self {
+            Pages::Watched { tracker, part } => tracker.hide(|leaf| {
+                let digest = &part.leaves[leaf];
+                *digest != zero_leaf() && !leaves.contains_key(digest)
+            }),
+            Pages::Copied(_) => false,
+        }
+    }
+
+    /// The first leaf that would have been needed and was not there.
+    pub fn lacked(&self) -> Option<Digest> {
+        match self {
+            Pages::Watched { tracker, part } => {
+                tracker.lacked().and_then(|leaf| part.leaves.get(leaf).copied())
+            }
+            Pages::Copied(_) => None,
+        }
+    }
+
+    /// Whether a leaf of the capture after which the memory was hidden was read or written since,
+    /// or may have been.
+    pub fn is_touched(&self, leaf: usize) -> bool {
+        match self {
+            Pages::Watched { tracker, .. } => tracker.is_touched(leaf),
+            Pages::Copied(_) => true,
+        }
+    }
+
     /// Whether the memory is still where it was.
     pub fn is_at(&self, base: *const u8) -> bool {
         match self {
             Pages::Watched { tracker, .. } => tracker.base() == base as usize,
             Pages::Copied(_) => true,
+        }
+    }
+
+    /// Whether some of it can't be read without being noticed.
+    #[cfg(test)]
+    pub fn is_hidden(&self) -> bool {
+        match self {
+            Pages::Watched { tracker, .. } => {
+                (0..tracker.leaves()).any(|leaf| !tracker.is_touched(leaf))
+            }
+            Pages::Copied(_) => false,
         }
     }
 

@@ -8,6 +8,7 @@ use base::{Digest, Usage};
 use serde::{Deserialize, Serialize};
 
 use crate::leaf::Leaf;
+use crate::protocol::Goal;
 
 /// Bytes of a leaf; the last leaf of a part may be shorter.
 pub const LEAF_BYTES: usize = 64 << 10;
@@ -191,6 +192,12 @@ impl Manifest {
         )
     }
 
+    /// The leaves of everything but the memory, zeros among them.
+    pub fn all_but_memory(&self) -> impl Iterator<Item = Digest> + '_ {
+        let parts = [&self.frames].into_iter().chain(&self.tables).chain(&self.contents);
+        parts.flat_map(|part| part.leaves.iter().copied())
+    }
+
     /// The leaves that it needs.
     pub fn needed(&self) -> BTreeSet<Digest> {
         self.parts()
@@ -255,11 +262,15 @@ impl Checkpoint {
     }
 
     /// Reads the manifest and checks which leaves there are, not what is in them: enough for
-    /// somebody who only passes them on. Whoever uses them runs [`Checkpoint::check`].
-    pub(crate) fn structure(&self) -> Result<Manifest, CheckpointError> {
+    /// somebody who only passes them on. Whoever uses them runs [`Checkpoint::check`]. For one span
+    /// some may be lacking.
+    pub(crate) fn structure(&self, goal: Goal) -> Result<Manifest, CheckpointError> {
         let manifest = Manifest::parse(&self.manifest)?;
         let needed = manifest.needed();
-        let same = self.leaves.keys().eq(needed.iter());
+        let same = match goal {
+            Goal::Record => self.leaves.keys().all(|digest| needed.contains(digest)),
+            Goal::End | Goal::Mark => self.leaves.keys().eq(needed.iter()),
+        };
         if !same || self.leaves.values().any(|leaf| leaf.len() > LEAF_BYTES) {
             return Err(CheckpointError::Damaged("its leaves are others".to_owned()));
         }
@@ -269,20 +280,45 @@ impl Checkpoint {
     /// Reads the manifest and checks every leaf.
     pub(crate) fn check(&self) -> Result<Manifest, CheckpointError> {
         let manifest = Manifest::parse(&self.manifest)?;
+        self.check_leaves(&manifest, &manifest.needed())?;
+        Ok(manifest)
+    }
+
+    /// The same for one from which only a span is to be run again: leaves of the memory may be
+    /// lacking.
+    pub(crate) fn check_span(&self) -> Result<Manifest, CheckpointError> {
+        let manifest = Manifest::parse(&self.manifest)?;
+        let mut due: BTreeSet<Digest> = manifest.all_but_memory().collect();
+        due.remove(&*ZERO_LEAF);
+        self.check_leaves(&manifest, &due)?;
+        Ok(manifest)
+    }
+
+    fn check_leaves(
+        &self,
+        manifest: &Manifest,
+        due: &BTreeSet<Digest>,
+    ) -> Result<(), CheckpointError> {
+        let damaged = |leaf, why| Err(CheckpointError::Damaged(format!("leaf {leaf} {why}")));
+        if let Some(lacking) = due.iter().find(|digest| !self.leaves.contains_key(digest)) {
+            return damaged(lacking, "is lacking");
+        }
         let needed = manifest.needed();
-        for digest in &needed {
-            let leaf = self
-                .leaves
-                .get(digest)
-                .ok_or_else(|| CheckpointError::Damaged(format!("leaf {digest} is lacking")))?;
+        for (digest, leaf) in &self.leaves {
+            if !needed.contains(digest) {
+                return damaged(digest, "does not belong to it");
+            }
             if leaf.len() > LEAF_BYTES || Digest::of(leaf) != *digest {
-                return Err(CheckpointError::Damaged(format!("leaf {digest} was altered")));
+                return damaged(digest, "was altered");
             }
         }
-        if let Some(extra) = self.leaves.keys().find(|digest| !needed.contains(digest)) {
-            return Err(CheckpointError::Damaged(format!("leaf {extra} does not belong to it")));
-        }
-        Ok(manifest)
+        Ok(())
+    }
+
+    /// What is needed of it to run one span again: [`crate::protocol::Reached`] says it.
+    pub fn only(mut self, needed: &BTreeSet<Digest>) -> Self {
+        self.leaves.retain(|digest, _| needed.contains(digest));
+        self
     }
 
     /// Adds the leaves that an earlier checkpoint of the same task has and this one came without.

@@ -56,6 +56,8 @@ mod linux {
         shadow: AtomicUsize,
         /// Leaves kept in the shadow.
         kept: AtomicUsize,
+        /// One more than the first leaf that was touched and is lacking; 0 while there is none.
+        lacked: AtomicUsize,
         taken: AtomicBool,
     }
 
@@ -64,6 +66,10 @@ mod linux {
         dirty: [AtomicU64; WORDS],
         /// Zeros at the last capture: nothing to be kept.
         zero: [AtomicU64; WORDS],
+        /// Not touched since the memory was hidden.
+        hidden: [AtomicU64; WORDS],
+        /// Hidden, and not what the memory should hold.
+        lacking: [AtomicU64; WORDS],
         /// Where in the shadow a leaf was kept.
         place: [AtomicU32; LEAVES_MAX],
     }
@@ -74,6 +80,7 @@ mod linux {
             end: AtomicUsize::new(0),
             shadow: AtomicUsize::new(0),
             kept: AtomicUsize::new(0),
+            lacked: AtomicUsize::new(0),
             taken: AtomicBool::new(false),
         }
     }; SLOTS];
@@ -82,6 +89,8 @@ mod linux {
         Maps {
             dirty: [const { AtomicU64::new(0) }; WORDS],
             zero: [const { AtomicU64::new(0) }; WORDS],
+            hidden: [const { AtomicU64::new(0) }; WORDS],
+            lacking: [const { AtomicU64::new(0) }; WORDS],
             place: [const { AtomicU32::new(0) }; LEAVES_MAX],
         }
     }; SLOTS];
@@ -223,9 +232,12 @@ mod linux {
                     set(&maps.zero, leaf, is_zero(leaf));
                 }
             }
-            if whole && !protect(self.base, bytes, libc::PROT_READ) {
-                self.let_go();
-                return false;
+            if whole {
+                if !protect(self.base, bytes, libc::PROT_READ) {
+                    self.let_go();
+                    return false;
+                }
+                self.show();
             }
             for word in &maps.dirty[..leaves.div_ceil(64)] {
                 word.store(0, Ordering::Relaxed);
@@ -244,8 +256,37 @@ mod linux {
             true
         }
 
+        /// From now on notices, too, which of the captured leaves are read, and whether a lacking
+        /// one is. Whether that can be done.
+        pub fn hide(&mut self, is_lacking: impl Fn(usize) -> bool) -> bool {
+            let maps = &MAPS[self.slot];
+            for leaf in 0..self.leaves() {
+                set(&maps.hidden, leaf, true);
+                set(&maps.lacking, leaf, is_lacking(leaf));
+            }
+            protect(self.base, self.bytes, libc::PROT_NONE)
+        }
+
+        /// The first lacking leaf that was touched: from there on the memory is not what it should
+        /// be.
+        pub fn lacked(&self) -> Option<usize> {
+            RANGES[self.slot].lacked.load(Ordering::Relaxed).checked_sub(1)
+        }
+
+        /// Whether a leaf was read or written since the memory was hidden, or may have been.
+        pub fn is_touched(&self, leaf: usize) -> bool {
+            !get(&MAPS[self.slot].hidden, leaf)
+        }
+
+        /// The memory was made readable.
+        fn show(&self) {
+            let range = &RANGES[self.slot];
+            (0..self.leaves()).for_each(|leaf| noted(range, &MAPS[self.slot], leaf));
+        }
+
         /// Everything may be written again, and nobody watches.
         fn let_go(&mut self) {
+            self.show();
             RANGES[self.slot].end.store(self.base, Ordering::Release);
             protect(self.base, self.bytes, libc::PROT_READ | libc::PROT_WRITE);
             self.bytes = 0;
@@ -258,8 +299,9 @@ mod linux {
             range.start.store(0, Ordering::Release);
             range.end.store(0, Ordering::Release);
             range.kept.store(0, Ordering::Relaxed);
+            range.lacked.store(0, Ordering::Relaxed);
             let words = self.leaves().div_ceil(64);
-            for map in [&maps.dirty, &maps.zero] {
+            for map in [&maps.dirty, &maps.zero, &maps.hidden, &maps.lacking] {
                 map[..words].iter().for_each(|word| word.store(0, Ordering::Relaxed));
             }
             // SAFETY: our own mapping, which nothing refers to any more.
@@ -309,7 +351,7 @@ mod linux {
     ) {
         // SAFETY: the kernel hands a valid `siginfo_t` of a fault.
         let address = unsafe { (*info).si_addr() } as usize;
-        if first_write(address) {
+        if first_touch(address) {
             return;
         }
         let previous = PREVIOUS.load(Ordering::Acquire);
@@ -327,8 +369,9 @@ mod linux {
         }
     }
 
-    /// Whether the fault was the first write to a clean leaf, which may now happen.
-    fn first_write(address: usize) -> bool {
+    /// Whether the fault was the first access to a hidden leaf, or the first write to a clean one,
+    /// which may now happen.
+    fn first_touch(address: usize) -> bool {
         let found = RANGES.iter().position(|range| {
             let start = range.start.load(Ordering::Acquire);
             start != 0 && start <= address && address < range.end.load(Ordering::Acquire)
@@ -337,6 +380,16 @@ mod linux {
         let (range, maps) = (&RANGES[slot], &MAPS[slot]);
         let start = range.start.load(Ordering::Relaxed);
         let leaf = (address - start) / LEAF_BYTES;
+        if get(&maps.hidden, leaf) {
+            noted(range, maps, leaf);
+            if protect(start + leaf * LEAF_BYTES, LEAF_BYTES, libc::PROT_READ) {
+                return true;
+            }
+            // Protection alternates more often than the kernel allows: show everything.
+            let end = range.end.load(Ordering::Relaxed);
+            (0..(end - start) / LEAF_BYTES).for_each(|leaf| noted(range, maps, leaf));
+            return show_all(maps, start, end);
+        }
         if get(&maps.dirty, leaf) {
             return false;
         }
@@ -356,6 +409,24 @@ mod linux {
             }
         }
         protect(start, bytes, writable)
+    }
+
+    /// A leaf is touched, or may be from now on without our noticing.
+    fn noted(range: &Range, maps: &Maps, leaf: usize) {
+        if get(&maps.hidden, leaf) && get(&maps.lacking, leaf) {
+            let order = Ordering::Relaxed;
+            let _ = range.lacked.compare_exchange(0, leaf + 1, order, order);
+        }
+        set(&maps.hidden, leaf, false);
+    }
+
+    /// Makes everything readable, and what was written writable.
+    fn show_all(maps: &Maps, start: usize, end: usize) -> bool {
+        let writable = libc::PROT_READ | libc::PROT_WRITE;
+        protect(start, end - start, libc::PROT_READ)
+            && (0..(end - start) / LEAF_BYTES)
+                .filter(|&leaf| get(&maps.dirty, leaf))
+                .all(|leaf| protect(start + leaf * LEAF_BYTES, LEAF_BYTES, writable))
     }
 
     fn keep(range: &Range, maps: &Maps, start: usize, leaf: usize) {
@@ -406,6 +477,18 @@ mod nowhere {
         }
 
         pub fn settle(&mut self, _: usize, _: impl Fn(usize) -> bool) -> bool {
+            match *self {}
+        }
+
+        pub fn hide(&mut self, _: impl Fn(usize) -> bool) -> bool {
+            match *self {}
+        }
+
+        pub fn lacked(&self) -> Option<usize> {
+            match *self {}
+        }
+
+        pub fn is_touched(&self, _: usize) -> bool {
             match *self {}
         }
     }

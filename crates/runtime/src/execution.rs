@@ -5,78 +5,28 @@
 //! was born, and in the exact build when a trap's fuel has to be known. Both give what an
 //! uninterrupted run in that build would have given: the state is all there is.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use base::{Digest, Usage};
 
-use crate::base_state::{self, BaseError};
+use crate::base_state;
 use crate::chain;
-use crate::checkpoint::{self, Checkpoint, CheckpointError, Manifest, Part};
+use crate::checkpoint::{self, Checkpoint, Manifest, Part};
 use crate::engine::{Build, CompileError, Modules};
 use crate::instance::{Instance, InstanceError, State, world_config};
-use crate::protocol::{End, Outcome, Record, Redo, TrapCode};
+
+use crate::leaf::Leaf;
+use crate::protocol::{End, Goal, Outcome, Record, Redo, TrapCode};
+pub use crate::run_error::RunError;
 use crate::save::CheckpointFile;
 use crate::stop::Stop;
 use crate::task::Task;
-use crate::transform::Refusal;
 use crate::world::WorldConfig;
 
 /// Fuel between two looks at the agent's messages: some 20 ms.
 const SLICE_FUEL: u64 = 1 << 26;
 /// Far enough for any replay of one segment, near enough for the fuel global's range.
 const REPLAY_FUEL: u64 = 1 << 41;
-
-/// Why there is no result.
-#[derive(Debug, thiserror::Error)]
-pub enum RunError {
-    /// Module, world or checkpoint are refused, by name.
-    #[error("{0}")]
-    Refused(String),
-    /// The host failed.
-    #[error("{0}")]
-    Fault(String),
-    /// It goes on in another process, from the last capture (`Execution::into_last`).
-    #[error("the run goes on in another build")]
-    Elsewhere(Redo),
-}
-
-impl From<CompileError> for RunError {
-    fn from(error: CompileError) -> Self {
-        match error {
-            CompileError::Refused(refusal) => refusal.into(),
-            CompileError::Engine(_) | CompileError::Elsewhere => RunError::Fault(error.to_string()),
-        }
-    }
-}
-
-impl From<Refusal> for RunError {
-    fn from(refusal: Refusal) -> Self {
-        RunError::Refused(refusal.to_string())
-    }
-}
-
-impl From<InstanceError> for RunError {
-    fn from(error: InstanceError) -> Self {
-        match error {
-            InstanceError::World(_) | InstanceError::Checkpoint(_) | InstanceError::Segment => {
-                RunError::Refused(error.to_string())
-            }
-            InstanceError::Fault(_) => RunError::Fault(error.to_string()),
-        }
-    }
-}
-
-impl From<BaseError> for RunError {
-    fn from(error: BaseError) -> Self {
-        RunError::Refused(error.to_string())
-    }
-}
-
-impl From<CheckpointError> for RunError {
-    fn from(error: CheckpointError) -> Self {
-        RunError::Refused(error.to_string())
-    }
-}
 
 /// What one slice brought.
 #[derive(Debug, Default)]
@@ -85,6 +35,15 @@ pub struct Slice {
     pub record: Option<Record>,
     /// The task ended.
     pub end: Option<Box<End>>,
+}
+
+/// One span, run again.
+#[derive(Debug)]
+pub struct Span {
+    /// What it comes to.
+    pub record: Record,
+    /// The leaves of its checkpoint without which it would not have come so far.
+    pub needed: BTreeSet<Digest>,
 }
 
 /// A task under way.
@@ -102,12 +61,13 @@ pub struct Execution<'t> {
     last: Option<Manifest>,
     /// Where the task begins, if not at its module's beginning.
     base: Option<(&'t CheckpointFile, Manifest)>,
-    /// Whether to stop once the program marked the end of its start-up.
-    until_mark: bool,
+    goal: Goal,
     /// The fuel at which it did.
     mark: Option<u64>,
     /// Leaves that [`Execution::capture_new`] gave away the last time.
     given: BTreeSet<Digest>,
+    /// All leaves that there are of the checkpoint in which a span began.
+    span: BTreeMap<Digest, Leaf>,
 }
 
 fn parts(state: &State) -> Vec<Part> {
@@ -124,14 +84,16 @@ impl<'t> Execution<'t> {
         resume: Option<Checkpoint>,
         redo: Option<Redo>,
     ) -> Result<Self, RunError> {
-        Execution::from_base(task, modules, None, resume, redo)
+        Execution::begin(task, modules, None, Goal::End, resume, redo)
     }
 
-    /// The same for a task whose beginning is a base ([`crate::base_state`]), if one is given.
-    pub fn from_base(
+    /// The same for a task whose beginning is a base ([`crate::base_state`]), if one is given, and
+    /// for any goal.
+    pub fn begin(
         task: &'t Task,
         modules: &'t dyn Modules,
         base: Option<&'t CheckpointFile>,
+        goal: Goal,
         resume: Option<Checkpoint>,
         redo: Option<Redo>,
     ) -> Result<Self, RunError> {
@@ -142,15 +104,24 @@ impl<'t> Execution<'t> {
             None => None,
         };
         let Some(checkpoint) = resume else {
+            if goal == Goal::Record {
+                return Err(RunError::Refused(
+                    "a span begins in a checkpoint; give one".to_owned(),
+                ));
+            }
             let canonical = base.as_ref().is_some_and(|(_, manifest)| manifest.canonical);
             let due = if canonical { Build::CANONICAL } else { Build::FAST };
             let build = redo.map_or(due, |redo| redo.build);
             let module = modules.module(&task.module, task.memory_max_pages, build)?;
-            return Execution::of_module(task, modules, &module_digest, &module, build, base);
+            let begun = Execution::of_module(task, modules, &module_digest, &module, build, base)?;
+            return Ok(Execution { goal, ..begun });
         };
         let digest = identity(task, &module_digest, base.as_ref());
         let world = world_config(task);
-        let manifest = checkpoint.check()?;
+        let manifest = match goal {
+            Goal::Record => checkpoint.check_span()?,
+            Goal::End | Goal::Mark => checkpoint.check()?,
+        };
         if manifest.task != digest {
             return Err(RunError::Refused(format!(
                 "the checkpoint is of another task ({}, this is {digest}); give the same program, arguments and options",
@@ -160,14 +131,21 @@ impl<'t> Execution<'t> {
         let due = if manifest.canonical { Build::CANONICAL } else { Build::FAST };
         let build = redo.map_or(due, |redo| redo.build);
         let module = modules.module(&task.module, task.memory_max_pages, build)?;
-        let mut instance =
-            Instance::restore(&module, task, &world, &manifest, checkpoint.leaves())?;
+        let leaves = checkpoint.leaves();
+        let mut instance = Instance::restore(&module, task, &world, &manifest, leaves)?;
         instance.exact = build.exact;
+        let mut span = BTreeMap::new();
+        if goal == Goal::Record {
+            hide(&mut instance, &manifest, leaves)?;
+            span.clone_from(leaves);
+        }
         Ok(Execution {
             chain_head: manifest.chain_head,
             boundary: manifest.boundary.clone(),
             state_bytes: manifest.usage.state_bytes,
             last: Some(manifest),
+            goal,
+            span,
             ..Execution::fresh(task, digest, world, modules, instance, build, base)
         })
     }
@@ -219,20 +197,16 @@ impl<'t> Execution<'t> {
             state_bytes: 0,
             last: None,
             base,
-            until_mark: false,
+            goal: Goal::End,
             mark: None,
             given: BTreeSet::new(),
+            span: BTreeMap::new(),
         }
     }
 
-    /// Makes the run one that ends where the program marks the end of its start-up.
-    pub fn until_mark(&mut self) {
-        self.until_mark = true;
-    }
-
-    /// Whether it is there: a capture is a base.
+    /// Whether it is at its mark: a capture is a base.
     pub fn is_at_mark(&self) -> bool {
-        self.until_mark && self.mark.is_some_and(|mark| self.instance.used > mark)
+        self.goal == Goal::Mark && self.mark.is_some_and(|mark| self.instance.used > mark)
     }
 
     /// Usage so far.
@@ -282,6 +256,30 @@ impl<'t> Execution<'t> {
         self.instance.is_watched()
     }
 
+    /// Runs one span, which a checkpoint begins, again ([`Goal::Record`]).
+    pub fn span(&mut self, fuel_max: u64, replayed: Option<TrapCode>) -> Result<Span, RunError> {
+        let Some(began) = self.last.clone() else {
+            return Err(RunError::Fault("a span without a checkpoint".to_owned()));
+        };
+        let record = loop {
+            let slice = match replayed {
+                Some(code) => self.replay(code, fuel_max)?,
+                None => self.slice(fuel_max, u64::MAX)?,
+            };
+            match slice {
+                Slice { end: Some(end), .. } => break end.record,
+                Slice { record: Some(record), .. } => break record,
+                Slice { record: None, end: None } => {}
+            }
+        };
+        let memory = began.memory.iter().flat_map(|part| part.leaves.iter().enumerate());
+        let touched = memory.filter(|(leaf, _)| self.instance.is_touched(*leaf));
+        let mut needed: BTreeSet<Digest> = touched.map(|(_, digest)| *digest).collect();
+        needed.extend(began.all_but_memory());
+        needed.remove(&checkpoint::zero_leaf());
+        Ok(Span { record, needed })
+    }
+
     /// Runs to the next safepoint at which there is something to do, at most to the first one
     /// past `stop_at`.
     pub fn slice(&mut self, fuel_max: u64, stop_at: u64) -> Result<Slice, RunError> {
@@ -298,12 +296,12 @@ impl<'t> Execution<'t> {
         if let Some(mark) = self.mark.filter(|&mark| mark >= used) {
             stop = stop.min(mark + 1);
         }
-        let reason = self.instance.run(stop, fuel_max)?;
+        let reason = self.run(stop, fuel_max)?;
         if !self.build.canonical && self.instance.nan_born() {
             self.redo(Redo { build: Build::CANONICAL, trap: None })?;
             return Ok(Slice::default());
         }
-        if self.until_mark && self.mark.is_none() && self.instance.marked().is_some() {
+        if self.goal == Goal::Mark && self.mark.is_none() && self.instance.marked().is_some() {
             // Once more, to the first safepoint after it: wherever slices happened to end, the
             // base is the same.
             self.mark = self.instance.marked();
@@ -341,7 +339,7 @@ impl<'t> Execution<'t> {
     pub fn replay(&mut self, code: TrapCode, fuel_max: u64) -> Result<Slice, RunError> {
         let again = loop {
             let until = self.instance.used + REPLAY_FUEL;
-            match self.instance.run(until, fuel_max)? {
+            match self.run(until, fuel_max)? {
                 Stop::Safepoint => {}
                 other => break other,
             }
@@ -355,10 +353,28 @@ impl<'t> Execution<'t> {
         Ok(self.ended(Outcome::Trapped(code)))
     }
 
-    /// The last capture, whole; `None` is the beginning.
+    /// Runs, and stops when that was on memory that isn't what it should be.
+    fn run(&mut self, stop: u64, fuel_max: u64) -> Result<Stop, RunError> {
+        let reason = self.instance.run(stop, fuel_max)?;
+        match self.instance.lacked() {
+            None => Ok(reason),
+            Some(digest) => Err(RunError::Refused(format!(
+                "the span needs the leaf {digest}, which the checkpoint is without; take the whole checkpoint"
+            ))),
+        }
+    }
+
+    /// The last capture, whole but for what a span came without; `None` is the beginning.
     pub fn into_last(self) -> Option<Checkpoint> {
-        let manifest = self.last?;
-        Some(Checkpoint::new(&manifest, self.instance.leaves(|_| true)))
+        let manifest = self.last.as_ref()?;
+        Some(Checkpoint::new(manifest, self.leaves()))
+    }
+
+    fn leaves(&self) -> BTreeMap<Digest, Leaf> {
+        match self.goal {
+            Goal::Record => self.span.clone(),
+            Goal::End | Goal::Mark => self.instance.leaves(|_| true),
+        }
     }
 
     /// Goes back to the last capture, in another build.
@@ -372,8 +388,13 @@ impl<'t> Execution<'t> {
         self.instance = match &self.last {
             None => beginning(&module, self.task, &self.world, self.base.as_ref())?,
             Some(manifest) => {
-                let leaves = self.instance.leaves(|_| true);
-                Instance::restore(&module, self.task, &self.world, manifest, &leaves)?
+                let leaves = self.leaves();
+                let mut instance =
+                    Instance::restore(&module, self.task, &self.world, manifest, &leaves)?;
+                if self.goal == Goal::Record {
+                    hide(&mut instance, manifest, &leaves)?;
+                }
+                instance
             }
         };
         self.instance.exact = build.exact;
@@ -452,6 +473,22 @@ impl<'t> Execution<'t> {
         self.chain_head = record.digest;
         Slice { record: None, end: Some(Box::new(end)) }
     }
+}
+
+/// Watches what a span needs of the checkpoint that it was put into. Where that can't be watched,
+/// nothing may be lacking.
+fn hide(
+    instance: &mut Instance,
+    manifest: &Manifest,
+    leaves: &BTreeMap<Digest, Leaf>,
+) -> Result<(), RunError> {
+    let lacking = manifest.needed().iter().any(|digest| !leaves.contains_key(digest));
+    if instance.hide(leaves) || !lacking {
+        return Ok(());
+    }
+    Err(RunError::Refused(
+        "this computer can't watch a program's memory, so it can't check a span from some of its leaves; take the whole checkpoint".to_owned(),
+    ))
 }
 
 /// What the task is, base included.

@@ -13,6 +13,7 @@ use crate::baseline::Copy;
 use crate::engine::{Build, CompileError, Compiler, Modules, NATIVE_STACK_BYTES};
 use crate::execution::Execution;
 pub use crate::execution::RunError;
+use crate::protocol::Goal;
 use crate::save::CheckpointFile;
 use crate::task::Task;
 
@@ -105,8 +106,7 @@ impl Clock {
 pub fn base_of(task: &Task) -> Result<CheckpointFile, RunError> {
     on_guest_stack(|| {
         let here = Here(Compiler::new()?);
-        let mut execution = Execution::from_base(task, &here, None, None, None)?;
-        execution.until_mark();
+        let mut execution = Execution::begin(task, &here, None, Goal::Mark, None, None)?;
         while !execution.is_at_mark() {
             if execution.slice(base::TASK_FUEL_MAX, u64::MAX)?.end.is_some() {
                 return Err(RunError::Refused("it ended without a mark".to_owned()));
@@ -147,7 +147,7 @@ fn on_guest_stack<T: Send>(
 
 fn steps_here(task: &Task, captures: &[bool]) -> Result<Vec<Step>, RunError> {
     let here = Here(Compiler::new()?);
-    let mut execution = Execution::from_base(task, &here, None, None, None)?;
+    let mut execution = Execution::begin(task, &here, None, Goal::End, None, None)?;
     let mut steps = Vec::new();
     for &capture in captures {
         let done = execution.stdout().len() + 1;

@@ -8,7 +8,7 @@
 //! [`Start`], [`ToWorker`] and [`FromWorker`] are what remains of that for an agent that uses
 //! [`crate::launch`].
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use base::{Digest, Usage};
 use serde::{Deserialize, Serialize};
@@ -76,9 +76,9 @@ impl Job {
     pub fn build(&self) -> Result<Build, CheckpointError> {
         let canonical = match (&self.redo, &self.start.resume) {
             (Some(redo), _) => return Ok(redo.build),
-            (None, Some(checkpoint)) => checkpoint.structure()?.canonical,
+            (None, Some(checkpoint)) => checkpoint.structure(self.start.goal)?.canonical,
             (None, None) => match &self.start.base {
-                Some(base) => base.checkpoint.structure()?.canonical,
+                Some(base) => base.checkpoint.structure(Goal::End)?.canonical,
                 None => false,
             },
         };
@@ -125,14 +125,41 @@ pub struct Start {
     pub task: Task,
     /// Where the task begins, if not at its module's beginning: part of what the task is.
     pub base: Option<CheckpointFile>,
-    /// Stop with a checkpoint where the program marks the end of its start-up: a base.
-    pub until_mark: bool,
+    /// How far to run.
+    pub goal: Goal,
     /// Go on from here. It must be of the same task.
     pub resume: Option<Checkpoint>,
     /// The task ends with [`Outcome::FuelLimit`] at the first safepoint past this.
     pub fuel_max: u64,
     /// Stop with a checkpoint at the first safepoint past this.
     pub stop_at_fuel: Option<u64>,
+}
+
+impl Start {
+    /// The whole of a task, from its beginning, with no limit but the one that all have.
+    pub fn new(task: Task) -> Self {
+        Start {
+            task,
+            base: None,
+            goal: Goal::End,
+            resume: None,
+            fuel_max: base::TASK_FUEL_MAX,
+            stop_at_fuel: None,
+        }
+    }
+}
+
+/// How far a run is to go, if nobody stops it before.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Goal {
+    /// To the end.
+    #[default]
+    End,
+    /// To where the program marks the end of its start-up: a checkpoint there is a base.
+    Mark,
+    /// To the next record of the chain, to compare it with somebody else's. Of the checkpoint's
+    /// memory only the leaves have to be there that the span needs.
+    Record,
 }
 
 /// Worker → agent.
@@ -147,6 +174,8 @@ pub enum FromWorker {
     },
     /// The chain has grown.
     Record(Record),
+    /// The record that was the goal. Final.
+    Reached(Box<Reached>),
     /// The answer to [`ToWorker::Capture`].
     Captured(Checkpoint),
     /// Stopped at a safepoint, by [`ToWorker::Stop`] or past `stop_at_fuel`. Final.
@@ -172,14 +201,27 @@ impl FromWorker {
             self,
             FromWorker::Stopped(_)
                 | FromWorker::Ended(_)
+                | FromWorker::Reached(_)
                 | FromWorker::Refused { .. }
                 | FromWorker::Fault { .. }
         )
     }
 }
 
+/// The end of one span, run again, and what that took.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reached {
+    /// What it comes to.
+    pub record: Record,
+    /// Leaves of the checkpoint without which it would not have come so far.
+    pub needed: BTreeSet<Digest>,
+    /// Processor time here, loading the checkpoint not among it. Another computer takes another.
+    pub cpu_ns: u64,
+}
+
 /// One record of the chain.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Record {
     /// ⌊fuel ÷ S⌋.
     pub k: u64,

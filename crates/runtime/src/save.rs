@@ -40,6 +40,20 @@ impl CheckpointFile {
 
     /// Reads a file, believing nothing in it.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, CheckpointError> {
+        let file = CheckpointFile::decode(bytes)?;
+        file.checkpoint.check()?;
+        Ok(file)
+    }
+
+    /// The same for a file from which only one span is to be run again: leaves that the span
+    /// doesn't need may be lacking.
+    pub fn span_from_bytes(bytes: &[u8]) -> Result<Self, CheckpointError> {
+        let file = CheckpointFile::decode(bytes)?;
+        file.checkpoint.check_span()?;
+        Ok(file)
+    }
+
+    fn decode(bytes: &[u8]) -> Result<Self, CheckpointError> {
         let damaged = |why: &str| CheckpointError::Damaged(why.to_owned());
         if bytes.len() < MAGIC.len() || !bytes.starts_with(MAGIC) {
             return Err(damaged("it does not begin as a checkpoint file does"));
@@ -58,10 +72,7 @@ impl CheckpointFile {
             return Err(CheckpointError::Version { found: version, expected: VERSION });
         }
         let plain = decompress(&body[12..]).ok_or_else(|| damaged("it does not decompress"))?;
-        let file: CheckpointFile =
-            postcard::from_bytes(&plain).map_err(|_| damaged("its contents can't be read"))?;
-        file.checkpoint.check()?;
-        Ok(file)
+        postcard::from_bytes(&plain).map_err(|_| damaged("its contents can't be read"))
     }
 }
 

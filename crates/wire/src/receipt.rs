@@ -234,4 +234,36 @@ mod tests {
         let other = SigningKey::from_bytes(&[8; 32]).verifying_key().to_bytes();
         assert_eq!(signed.verify(&other), Err(SignatureError::Mismatch));
     }
+
+    /// Whatever is done to a receipt on its way, it is no receipt any more, is the same one, or is
+    /// not the machine's.
+    #[test]
+    fn an_altered_receipt_is_refused_at_every_byte() {
+        let key = SigningKey::from_bytes(&[7; 32]);
+        let public = key.verifying_key().to_bytes();
+        let signed = receipt().sign(&key);
+        let text = serde_json::to_vec(&signed).unwrap();
+        let judge = |bytes: &[u8]| {
+            let Ok(read) = serde_json::from_slice::<SignedReceipt>(bytes) else { return false };
+            assert!(read == signed || read.verify(&public).is_err(), "{read:?}");
+            true
+        };
+        assert!(judge(&text));
+        let mut read = 0;
+        for at in 0..text.len() {
+            assert!(!judge(&text[..at]), "{at}");
+            for other in [b'0', b'1', b'f', b' ', b'"', b'{', text[at] ^ 1, text[at] ^ 0x80] {
+                let mut altered = text.clone();
+                altered[at] = other;
+                read += u32::from(judge(&altered) && other != text[at]);
+            }
+            let mut longer = text.clone();
+            longer.insert(at, b'1');
+            judge(&longer);
+            let mut shorter = text.clone();
+            shorter.remove(at);
+            judge(&shorter);
+        }
+        assert!(read > 100, "{read} altered receipts could be read and had to be judged");
+    }
 }

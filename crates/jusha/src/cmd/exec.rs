@@ -6,8 +6,9 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use runtime::checkpoint::Checkpoint;
-use runtime::protocol::{End, Record, Start};
+use runtime::chain_file;
+use runtime::checkpoint::{Checkpoint, CheckpointError};
+use runtime::protocol::{End, Goal, Start};
 use runtime::save::CheckpointFile;
 use runtime::task::Task;
 
@@ -75,18 +76,19 @@ pub fn main(options: &Exec) -> CliResult {
         }
         None => None,
     };
+    let goal = if options.snapshot.is_some() { Goal::Mark } else { Goal::End };
     let start = Start {
-        task: task.clone(),
         base,
-        until_mark: options.snapshot.is_some(),
+        goal,
         resume,
         fuel_max: options.world.fuel_max(),
         stop_at_fuel: options.stop_at_fuel,
+        ..Start::new(task.clone())
     };
     let end = local::run(&local::launcher(options.containment.weakening())?, start, |record| {
         if let Some((file, path)) = &mut chain {
             let path: &Path = path;
-            let written = file.write_all(chain_line(&record).as_bytes());
+            let written = file.write_all(chain_file::line(&record).as_bytes());
             if written.is_err() && file.metadata().is_ok_and(|meta| meta.is_file()) {
                 // On a full disk, half a chain would only look like a whole one.
                 let _ = fs::remove_file(path);
@@ -110,7 +112,7 @@ pub fn main(options: &Exec) -> CliResult {
             Err(CliError::refused(format!("{path}: {reason}")))
         }
         LocalEnd::Fault(reason) => Err(fault(&reason)),
-        LocalEnd::Enough => Err(CliError::new("the run was given up")),
+        LocalEnd::Enough | LocalEnd::Reached(_) => Err(CliError::new("the run was given up")),
     }
 }
 
@@ -121,18 +123,21 @@ pub fn fault(reason: &str) -> CliError {
         .exit(exit::MACHINE_FAULT)
 }
 
-fn chain_line(record: &Record) -> String {
-    format!("{{\"k\":{},\"fuel\":{},\"digest\":\"{}\"}}\n", record.k, record.fuel, record.digest)
-}
-
 /// A checkpoint file, with the path in what goes wrong.
 pub fn load(path: &Path) -> CliResult<CheckpointFile> {
+    load_with(path, CheckpointFile::from_bytes)
+}
+
+/// The same for one way of reading it.
+pub fn load_with(
+    path: &Path,
+    read: impl FnOnce(&[u8]) -> Result<CheckpointFile, CheckpointError>,
+) -> CliResult<CheckpointFile> {
     let bytes = fs::read(path).map_err(|error| {
         CliError::refused(format!("can't read {}: {error}", path.display()))
             .hint("give a file that `jusha exec --stop-at-fuel F --checkpoint FILE` wrote")
     })?;
-    CheckpointFile::from_bytes(&bytes)
-        .map_err(|error| CliError::refused(format!("{}: {error}", path.display())))
+    read(&bytes).map_err(|error| CliError::refused(format!("{}: {error}", path.display())))
 }
 
 fn load_for(path: &Path, task: &Task) -> CliResult<Checkpoint> {

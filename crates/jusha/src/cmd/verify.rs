@@ -3,27 +3,36 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use base::Digest;
 use clap::Args;
-use runtime::protocol::{Record, Start};
-use serde::Deserialize;
+use runtime::chain_file;
+use runtime::checkpoint::Checkpoint;
+use runtime::protocol::{Goal, Reached, Record, Start};
+use runtime::save::CheckpointFile;
 
 use crate::cmd::exec;
 use crate::containment::Containment;
 use crate::error::{CliError, CliResult};
 use crate::local::{self, LocalEnd};
-use crate::{amount, terminal};
+use crate::{amount, config, terminal};
 
-/// Run from a checkpoint to the next record of its chain and compare
+/// Run from a checkpoint to the next record of its chain, compare, and say what that cost
 #[derive(Debug, Args)]
 #[command(after_help = "Exit status: 0 the chain holds; 1 it differs; 123 machine fault; \
                         124 the checkpoint or the chain can't be used.")]
 pub struct Verify {
-    /// A checkpoint that `jusha exec --stop-at-fuel F --checkpoint FILE` wrote
+    /// A checkpoint that `jusha exec --stop-at-fuel F --checkpoint FILE` wrote, or one that
+    /// --needed made smaller
     checkpoint: PathBuf,
     /// The chain to compare with, as `jusha exec --chain FILE` writes it
     #[arg(long, value_name = "FILE")]
     chain: PathBuf,
+    /// The base in which the task began, if it did (`jusha exec --from FILE`)
+    #[arg(long, value_name = "FILE")]
+    from: Option<PathBuf>,
+    /// Write the checkpoint with only the leaves that this span needs: enough for others to check
+    /// it, too
+    #[arg(long, value_name = "FILE")]
+    needed: Option<PathBuf>,
     /// The limit that the run had: a run that stopped there has its last record there
     #[arg(long, value_name = "GFUEL", value_parser = amount::parse_gfuel,
           allow_hyphen_values = true)]
@@ -32,17 +41,13 @@ pub struct Verify {
     containment: Containment,
 }
 
-/// A line of a chain file.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-struct Line {
-    k: u64,
-    fuel: u64,
-    digest: Digest,
-}
-
 /// Runs it.
 pub fn main(options: &Verify) -> CliResult {
-    let file = exec::load(&options.checkpoint)?;
+    let file = exec::load_with(&options.checkpoint, CheckpointFile::span_from_bytes)?;
+    let base = match &options.from {
+        Some(path) => Some(exec::load(path)?),
+        None => None,
+    };
     let fuel = file.checkpoint.usage().fuel;
     let lines = read_chain(&options.chain)?;
     if let Some(before) = lines.iter().rev().find(|line| line.fuel <= fuel)
@@ -64,32 +69,56 @@ pub fn main(options: &Verify) -> CliResult {
         ))
         .hint("write the chain of the whole run: jusha exec … --chain FILE"));
     };
-    let mut next: Option<Record> = None;
     let start = Start {
-        base: None,
-        until_mark: false,
-        task: file.task,
-        resume: Some(file.checkpoint),
+        base,
+        goal: Goal::Record,
+        resume: Some(file.checkpoint.clone()),
         fuel_max: options.fuel_max.unwrap_or(base::TASK_FUEL_MAX),
-        stop_at_fuel: None,
+        ..Start::new(file.task.clone())
     };
-    let end = local::run(&local::launcher(options.containment.weakening())?, start, |record| {
-        next.get_or_insert(record);
-        Ok(false)
-    })?;
-    match (next, end) {
-        (Some(record), _) => judge(*expected, record),
-        (None, LocalEnd::Refused(reason)) => {
-            Err(CliError::refused(format!("{}: {reason}", options.checkpoint.display())))
+    let launcher = local::launcher(options.containment.weakening())?;
+    let reached = match local::run(&launcher, start, |_| Ok(true))? {
+        LocalEnd::Reached(reached) => reached,
+        LocalEnd::Refused(reason) => {
+            let path = options.checkpoint.display();
+            let error = CliError::refused(format!("{path}: {reason}"));
+            return Err(match &options.from {
+                Some(_) => error,
+                None => error.hint("a task that began in a base needs it here, too: --from BASE"),
+            });
         }
-        (None, LocalEnd::Fault(reason)) => Err(exec::fault(&reason)),
-        (None, _) => Err(exec::fault("the run ended without a record")),
+        LocalEnd::Fault(reason) => return Err(exec::fault(&reason)),
+        _ => return Err(exec::fault("the run ended without a record")),
+    };
+    let status = judge(*expected, reached.record)?;
+    terminal::line(&cost(&file.checkpoint, &reached))?;
+    if let Some(path) = &options.needed {
+        let checkpoint = file.checkpoint.only(&reached.needed);
+        config::write_private(path, &CheckpointFile { checkpoint, ..file }.to_bytes())?;
     }
+    Ok(status)
 }
 
-fn judge(expected: Line, found: Record) -> CliResult {
-    let same = (expected.k, expected.fuel, expected.digest) == (found.k, found.fuel, found.digest);
-    if same {
+/// `cost: 152.4 ms of processor time for 1.0 Gfuel; it needed 3 of 160 leaves, 192 of 10240 KiB`
+fn cost(checkpoint: &Checkpoint, reached: &Reached) -> String {
+    let leaves = checkpoint.leaves();
+    let there: usize = leaves.values().map(|leaf| leaf.len()).sum();
+    let needed = leaves.iter().filter(|(digest, _)| reached.needed.contains(digest));
+    let (count, bytes) =
+        needed.fold((0, 0), |(count, bytes), (_, leaf)| (count + 1, bytes + leaf.len()));
+    format!(
+        "cost: {}.{} ms of processor time for {}; it needed {count} of {} leaves, {} of {} KiB",
+        reached.cpu_ns / 1_000_000,
+        reached.cpu_ns / 100_000 % 10,
+        amount::fuel(reached.record.fuel.saturating_sub(checkpoint.usage().fuel)),
+        leaves.len(),
+        bytes.div_ceil(1 << 10),
+        there.div_ceil(1 << 10),
+    )
+}
+
+fn judge(expected: Record, found: Record) -> CliResult {
+    if expected == found {
         terminal::line(&format!(
             "ok: record {} at fuel {}: {}",
             found.k, found.fuel, found.digest
@@ -106,19 +135,13 @@ fn judge(expected: Line, found: Record) -> CliResult {
     Ok(1)
 }
 
-fn read_chain(path: &Path) -> CliResult<Vec<Line>> {
-    let text = fs::read_to_string(path).map_err(|error| {
+fn read_chain(path: &Path) -> CliResult<Vec<Record>> {
+    let text = fs::read(path).map_err(|error| {
         CliError::refused(format!("can't read {}: {error}", path.display()))
             .hint("give a file that `jusha exec --chain FILE` wrote")
     })?;
-    text.lines()
-        .enumerate()
-        .filter(|(_, line)| !line.trim().is_empty())
-        .map(|(number, line)| {
-            serde_json::from_str(line).map_err(|error| {
-                CliError::refused(format!("{} line {}: {error}", path.display(), number + 1))
-                    .hint("a chain file has lines such as {\"k\":1,\"fuel\":…,\"digest\":\"…\"}")
-            })
-        })
-        .collect()
+    chain_file::read(&text).map_err(|error| {
+        CliError::refused(format!("{} {error}", path.display()))
+            .hint("a chain file has lines such as {\"k\":1,\"fuel\":…,\"digest\":\"…\"}")
+    })
 }

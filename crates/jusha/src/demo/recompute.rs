@@ -186,14 +186,7 @@ fn rerun(task: &Task, cuts: &[u64]) -> CliResult<Rerun> {
 }
 
 fn leg(task: &Task, resume: Option<Checkpoint>, stop_at: Option<u64>) -> CliResult<LocalEnd> {
-    let start = Start {
-        base: None,
-        until_mark: false,
-        task: task.clone(),
-        resume,
-        fuel_max: base::TASK_FUEL_MAX,
-        stop_at_fuel: stop_at,
-    };
+    let start = Start { resume, stop_at_fuel: stop_at, ..Start::new(task.clone()) };
     local::run(&local::launcher(Weakening::default())?, start, |_| Ok(true))
 }
 

@@ -29,8 +29,7 @@ pub fn task(text: &str) -> Task {
 
 /// The last event of a task's worker, after which none of its processes is left.
 pub fn last(launcher: &Launcher, task: Task, fuel_max: u64) -> FromWorker {
-    let start =
-        Start { base: None, until_mark: false, task, resume: None, fuel_max, stop_at_fuel: None };
+    let start = Start { fuel_max, ..Start::new(task) };
     let (worker, mut events) = launcher.start(start).unwrap();
     loop {
         let event = events.next_event();

@@ -25,10 +25,7 @@ fn endless_loop() {
 fn endless_loop_that_is_told_to_stop() {
     use runtime::protocol::{FromWorker, Start, ToWorker};
     let task = task(r#"(module (func (export "_start") (loop (br 0))))"#);
-    let fuel_max = base::TASK_FUEL_MAX;
-    let start =
-        Start { base: None, until_mark: false, task, resume: None, fuel_max, stop_at_fuel: None };
-    let (mut worker, mut events) = launcher().start(start).unwrap();
+    let (mut worker, mut events) = launcher().start(Start::new(task)).unwrap();
     assert!(matches!(events.next_event(), FromWorker::Started));
     worker.send(ToWorker::Stop);
     loop {

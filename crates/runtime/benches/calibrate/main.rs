@@ -145,14 +145,7 @@ fn run(task: &Task, scratch: &Path) -> Result<(u64, Duration), String> {
     let own = std::env::current_exe().map_err(|error| error.to_string())?;
     let before = children();
     let launcher = Launcher::new(own, Artefacts::new(Some(scratch.to_owned())));
-    let start = Start {
-        base: None,
-        until_mark: false,
-        task: task.clone(),
-        resume: None,
-        fuel_max: base::TASK_FUEL_MAX,
-        stop_at_fuel: None,
-    };
+    let start = Start::new(task.clone());
     let (worker, mut events) = launcher.start(start).map_err(|error| error.to_string())?;
     loop {
         match events.next_event() {

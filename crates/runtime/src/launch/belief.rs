@@ -7,7 +7,7 @@ use base::{Digest, Usage};
 
 use crate::base_state;
 use crate::checkpoint::{Checkpoint, Manifest};
-use crate::protocol::{End, FromWorker, Job, Outcome, Start};
+use crate::protocol::{End, FromWorker, Goal, Job, Outcome, Start};
 use crate::task::Task;
 
 /// Longest reason that is passed on; what follows says nothing to people.
@@ -24,7 +24,7 @@ pub(super) struct Belief {
     digests: Option<(Digest, Digest)>,
     /// Where the task begins: part of what it is.
     base: Option<Manifest>,
-    until_mark: bool,
+    goal: Goal,
     fuel_max: u64,
     stop_at_fuel: Option<u64>,
     inbound_bytes: u64,
@@ -36,11 +36,12 @@ pub(super) struct Belief {
 
 impl Belief {
     pub fn new(start: &Start) -> Self {
-        let before = start.resume.as_ref().and_then(|checkpoint| checkpoint.structure().ok());
+        let before =
+            start.resume.as_ref().and_then(|checkpoint| checkpoint.structure(start.goal).ok());
         Belief {
             digests: None,
-            base: start.base.as_ref().and_then(|file| file.checkpoint.structure().ok()),
-            until_mark: start.until_mark,
+            base: start.base.as_ref().and_then(|file| file.checkpoint.structure(Goal::End).ok()),
+            goal: start.goal,
             fuel_max: start.fuel_max,
             stop_at_fuel: start.stop_at_fuel,
             inbound_bytes: start.task.inbound_bytes(),
@@ -65,11 +66,16 @@ impl Belief {
             FromWorker::Captured(checkpoint) => self.check_state(checkpoint).map(drop),
             FromWorker::Stopped(checkpoint) => {
                 let usage = self.check_state(checkpoint)?;
-                let due = self.until_mark
+                let due = self.goal == Goal::Mark
                     || self.stop_at_fuel.is_some_and(|stop_at| usage.fuel >= stop_at);
                 if due || stopping { Ok(()) } else { Err("it stopped without being told to") }
             }
             FromWorker::Ended(end) => self.check_end(end),
+            FromWorker::Reached(_) if self.goal != Goal::Record => Err("nobody asked for a record"),
+            FromWorker::Reached(reached) if reached.record.fuel < self.fuel_before => {
+                Err("its fuel ran backwards")
+            }
+            FromWorker::Reached(_) => Ok(()),
             FromWorker::Started
             | FromWorker::Progress { .. }
             | FromWorker::Record(_)
@@ -79,7 +85,7 @@ impl Belief {
     }
 
     fn check_state(&self, checkpoint: &Checkpoint) -> Result<Usage, &'static str> {
-        let manifest = checkpoint.structure().map_err(|_| "its checkpoint is none")?;
+        let manifest = checkpoint.structure(self.goal).map_err(|_| "its checkpoint is none")?;
         if Some(manifest.task) != self.digests.map(|(task, _)| task) {
             return Err("its checkpoint is of another task");
         }
@@ -126,8 +132,8 @@ impl Belief {
             return Err("it goes back again and again");
         }
         self.redone += 1;
-        if job.start.until_mark != self.until_mark
-            || job.start.base.as_ref().map(|file| file.checkpoint.structure().ok())
+        if job.start.goal != self.goal
+            || job.start.base.as_ref().map(|file| file.checkpoint.structure(Goal::End).ok())
                 != self.base.clone().map(Some)
         {
             return Err("it goes on from another beginning");

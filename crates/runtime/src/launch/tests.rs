@@ -41,14 +41,7 @@ fn task() -> Task {
 }
 
 fn start() -> Start {
-    Start {
-        base: None,
-        until_mark: false,
-        task: task(),
-        resume: None,
-        fuel_max: 1_000,
-        stop_at_fuel: None,
-    }
+    Start { fuel_max: 1_000, ..Start::new(task()) }
 }
 
 fn usage(fuel: u64) -> Usage {

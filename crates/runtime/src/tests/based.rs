@@ -6,6 +6,7 @@ use base::Digest;
 use super::{Trace, compiler, in_large_stack, run, through_a_file};
 use crate::base_state::MARK;
 use crate::execution::{Execution, RunError};
+use crate::protocol::Goal;
 use crate::protocol::Outcome;
 use crate::save::CheckpointFile;
 use crate::task::{Task, task_seed};
@@ -68,8 +69,8 @@ fn task(early: &str, input: &str, index: u32) -> Task {
 fn base_of(task: &Task, step: u64) -> Result<CheckpointFile, String> {
     in_large_stack(|| {
         let compiler = compiler();
-        let mut execution = Execution::new(task, &compiler, None, None).unwrap();
-        execution.until_mark();
+        let mut execution =
+            Execution::begin(task, &compiler, None, Goal::Mark, None, None).unwrap();
         while !execution.is_at_mark() {
             let until = execution.usage().fuel + step;
             if let Some(end) = execution.slice(UNLIMITED, until).unwrap().end {
@@ -84,7 +85,7 @@ fn base_of(task: &Task, step: u64) -> Result<CheckpointFile, String> {
 fn from(base: &CheckpointFile, task: &Task, stops: &[u64]) -> Result<Trace, RunError> {
     in_large_stack(|| {
         let compiler = compiler();
-        let mut execution = Execution::from_base(task, &compiler, Some(base), None, None)?;
+        let mut execution = Execution::begin(task, &compiler, Some(base), Goal::End, None, None)?;
         let mut records = Vec::new();
         let mut stops = stops.iter().copied().peekable();
         loop {
@@ -97,8 +98,14 @@ fn from(base: &CheckpointFile, task: &Task, stops: &[u64]) -> Result<Trace, RunE
             if execution.usage().fuel >= stop_at {
                 stops.next();
                 let checkpoint = through_a_file(task, execution.capture());
-                execution =
-                    Execution::from_base(task, &compiler, Some(base), Some(checkpoint), None)?;
+                execution = Execution::begin(
+                    task,
+                    &compiler,
+                    Some(base),
+                    Goal::End,
+                    Some(checkpoint),
+                    None,
+                )?;
             }
         }
     })
@@ -193,7 +200,7 @@ fn what_can_t_be_a_base_is_refused_by_name() {
     let checkpoint = in_large_stack(|| {
         let compiler = compiler();
         let mut execution =
-            Execution::from_base(&plain, &compiler, Some(&base), None, None).unwrap();
+            Execution::begin(&plain, &compiler, Some(&base), Goal::End, None, None).unwrap();
         execution.slice(UNLIMITED, 1).unwrap();
         execution.capture()
     });
@@ -207,8 +214,8 @@ fn what_can_t_be_a_base_is_refused_by_name() {
     let rash = Task { module: wat::parse_str(rash).unwrap(), ..plain.clone() };
     in_large_stack(|| {
         let compiler = super::compiler();
-        let mut execution = Execution::new(&rash, &compiler, None, None).unwrap();
-        execution.until_mark();
+        let mut execution =
+            Execution::begin(&rash, &compiler, None, Goal::Mark, None, None).unwrap();
         let refused = loop {
             match execution.slice(UNLIMITED, u64::MAX) {
                 Ok(slice) => assert!(slice.end.is_none()),

@@ -33,7 +33,7 @@ fn stdout(trace: &Trace) -> String {
 }
 
 /// The programs of the property test, small enough to be run many times.
-fn subjects() -> Vec<Task> {
+pub fn subjects() -> Vec<Task> {
     let mut files = guest("files", &[]);
     files.stdin = b"one two\nthree\n".to_vec();
     files.inputs = BTreeMap::from([

@@ -9,6 +9,7 @@ mod fuzz;
 mod golden;
 mod guests;
 mod hostile;
+mod spans;
 mod specification;
 
 use std::path::PathBuf;

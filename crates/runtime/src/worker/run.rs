@@ -11,9 +11,10 @@ use std::time::{Duration, Instant};
 
 use super::{Pipe, close, on_large_stack, panic_text, prepare, unexpected};
 use crate::engine::Compiler;
-use crate::execution::{Execution, RunError};
+use crate::execution::{Execution, RunError, Span};
+use crate::measure::thread_cpu;
 use crate::pipe::{self, Inbox};
-use crate::protocol::{Down, FromWorker, Job, Setup, Start, ToWorker, TrapCode, Up};
+use crate::protocol::{Down, FromWorker, Goal, Job, Reached, Setup, Start, ToWorker, TrapCode, Up};
 use crate::sandbox;
 
 /// How often progress is told.
@@ -106,22 +107,37 @@ fn work(
         }
         _ => {}
     }
-    let Job { start: Start { task, base, until_mark, resume, fuel_max, stop_at_fuel }, redo } = job;
-    let mut execution =
-        Execution::from_base(&task, &loaded, base.as_ref(), resume, redo).map_err(Ended::Run)?;
-    if until_mark {
-        execution.until_mark();
-    }
+    let Job { start, redo } = job;
+    let Start { task, base, goal, resume, fuel_max, stop_at_fuel } = start;
+    let mut execution = Execution::begin(&task, &loaded, base.as_ref(), goal, resume, redo)?;
     pipe::send(out, &Up::Said(FromWorker::Started))?;
     let replayed = redo.and_then(|redo| redo.trap);
-    match steps(&mut execution, replayed, fuel_max, stop_at_fuel, orders, out) {
+    let last = match goal {
+        Goal::Record => span(&mut execution, replayed, fuel_max),
+        Goal::End | Goal::Mark => {
+            steps(&mut execution, replayed, fuel_max, stop_at_fuel, orders, out)
+        }
+    };
+    match last {
         Err(Ended::Run(RunError::Elsewhere(redo))) => {
             let resume = execution.into_last();
-            let start = Start { task, base, until_mark, resume, fuel_max, stop_at_fuel };
+            let start = Start { task, base, goal, resume, fuel_max, stop_at_fuel };
             Ok(Up::Again(Box::new(Job { start, redo: Some(redo) })))
         }
         last => Ok(Up::Said(last?)),
     }
+}
+
+/// Orders are for runs that go on; a span is over soon, and whoever wants no more ends the process.
+fn span(
+    execution: &mut Execution<'_>,
+    replayed: Option<TrapCode>,
+    fuel_max: u64,
+) -> Result<FromWorker, Ended> {
+    let begun = thread_cpu();
+    let Span { record, needed } = execution.span(fuel_max, replayed)?;
+    let cpu_ns = (thread_cpu() - begun).as_nanos() as u64;
+    Ok(FromWorker::Reached(Box::new(Reached { record, needed, cpu_ns })))
 }
 
 fn steps(

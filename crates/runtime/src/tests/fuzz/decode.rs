@@ -6,12 +6,13 @@ use std::collections::BTreeMap;
 
 use super::Random;
 use super::check::Failure;
+use crate::chain_file;
 use crate::checkpoint::{Checkpoint, Manifest};
 use crate::engine::Compiler;
 use crate::execution::{Execution, RunError};
 use crate::instance::world_config;
 use crate::pipe::{MESSAGE_BYTES_MAX, receive};
-use crate::protocol::{Down, FromWorker, Job, Start, ToWorker, Up};
+use crate::protocol::{Down, FromWorker, Job, Reached, Record, Start, ToWorker, Up};
 use crate::save::CheckpointFile;
 use crate::task::Task;
 use crate::tests::InProcess;
@@ -32,13 +33,21 @@ pub enum Decoder {
     Message,
     /// A world's state.
     World,
+    /// A chain, as text.
+    Chain,
     /// A module, which is also transformed.
     Module,
 }
 
 impl Decoder {
-    pub const ALL: [Decoder; 5] =
-        [Decoder::Checkpoint, Decoder::File, Decoder::Message, Decoder::World, Decoder::Module];
+    pub const ALL: [Decoder; 6] = [
+        Decoder::Checkpoint,
+        Decoder::File,
+        Decoder::Message,
+        Decoder::World,
+        Decoder::Chain,
+        Decoder::Module,
+    ];
 
     /// As its directory in the corpus is called.
     pub fn name(self) -> &'static str {
@@ -47,6 +56,7 @@ impl Decoder {
             Decoder::File => "files",
             Decoder::Message => "messages",
             Decoder::World => "worlds",
+            Decoder::Chain => "chains",
             Decoder::Module => "malformed",
         }
     }
@@ -170,6 +180,17 @@ impl Bench {
                 let meta = alter(manifest.world_meta, &mut random);
                 encoded(&(meta, contents))
             }
+            Decoder::Chain => {
+                let mut record = Record { k: 0, fuel: 0, digest: task.digest() };
+                let mut text = String::new();
+                for _ in 0..random.below(4) {
+                    record.k += random.below(2);
+                    record.fuel += random.below(1 << 40);
+                    text.push_str(&chain_file::line(&record));
+                }
+                text.push('\n');
+                alter(text.into_bytes(), &mut random)
+            }
             Decoder::Module => {
                 let which = random.below(self.modules.len() as u64) as usize;
                 alter(self.modules[which].clone(), &mut random)
@@ -185,6 +206,7 @@ impl Bench {
             Decoder::File => check_file(&input.bytes),
             Decoder::Message => check_messages(&input.bytes),
             Decoder::World => self.check_world(&input.bytes),
+            Decoder::Chain => check_chain(&input.bytes),
             Decoder::Module => check_module(&input.bytes),
         };
         checked.map_err(|what| Failure { what, stops: Vec::new() })
@@ -254,14 +276,7 @@ fn messages(task: &Task, checkpoint: &Checkpoint, compiler: &InProcess) -> Vec<u
         }
     };
     let mut bytes = Vec::new();
-    let start = Start {
-        base: None,
-        until_mark: false,
-        task: task.clone(),
-        resume: None,
-        fuel_max: 7,
-        stop_at_fuel: Some(5),
-    };
+    let start = Start { fuel_max: 7, stop_at_fuel: Some(5), ..Start::new(task.clone()) };
     let job = Down::Run(Box::new(Job { start, redo: None }));
     for message in [job, Down::Order(ToWorker::Capture), Down::Order(ToWorker::Stop)] {
         bytes.extend(framed(&message));
@@ -274,6 +289,11 @@ fn messages(task: &Task, checkpoint: &Checkpoint, compiler: &InProcess) -> Vec<u
         FromWorker::Ended(end),
         FromWorker::Refused { reason: "for a reason".to_owned() },
         FromWorker::Captured(checkpoint.clone()),
+        FromWorker::Reached(Box::new(Reached {
+            record,
+            needed: checkpoint.leaves().keys().copied().collect(),
+            cpu_ns: 5,
+        })),
     ] {
         bytes.extend(framed(&Up::Said(message)));
     }
@@ -309,10 +329,26 @@ fn check_messages(bytes: &[u8]) -> Result<bool, String> {
 }
 
 fn check_file(bytes: &[u8]) -> Result<bool, String> {
-    let Ok(file) = CheckpointFile::from_bytes(bytes) else { return Ok(false) };
+    let Ok(file) = CheckpointFile::from_bytes(bytes) else {
+        return match CheckpointFile::span_from_bytes(bytes) {
+            Ok(file) if CheckpointFile::span_from_bytes(&file.to_bytes()) != Ok(file.clone()) => {
+                Err("a span's file is not read as it is written".to_owned())
+            }
+            other => Ok(other.is_ok()),
+        };
+    };
     match CheckpointFile::from_bytes(&file.to_bytes()) {
         Ok(again) if again == file => Ok(true),
         _ => Err("a file is not read as it is written".to_owned()),
+    }
+}
+
+fn check_chain(bytes: &[u8]) -> Result<bool, String> {
+    let Ok(records) = chain_file::read(bytes) else { return Ok(false) };
+    let text: String = records.iter().map(chain_file::line).collect();
+    match chain_file::read(text.as_bytes()) {
+        Ok(again) if again == records => Ok(true),
+        _ => Err("a chain is not read as it is written".to_owned()),
     }
 }
 
