@@ -36,6 +36,7 @@ pub use decide::{MACHINE_FAULTS, apply, decide};
 pub use event::{AttemptOutcome, Event, LeaseEnd, TransferReason};
 pub use fees::{BASIS_POINTS, FeeSchedule, LeaseFees};
 pub use figures::{NewTask, TaskFigures};
+pub use ledger::AccountKey;
 pub use read::{AttemptToRun, OrderInfo};
 pub use records::{
     Account, Attempt, Job, JobPhase, Lease, LeasePhase, Machine, OrderLink, Seller, Task, TaskPhase,

@@ -65,6 +65,26 @@ impl Tariff {
             .unwrap_or(i64::MAX)
     }
 
+    /// [`Tariff::payment_nanocredits`] by what was used, in the order of [`Usage`]'s fields: CPU,
+    /// memory, state, traffic. Only prefixes are rounded, so that the parts add up to the whole.
+    pub fn parts_nanocredits(&self, price_nanocredits_per_tfuel: i64, usage: Usage) -> [i64; 4] {
+        let Usage { fuel, memory_page_fuel, state_bytes, traffic_bytes } = usage;
+        let mut prefix = Usage::ZERO;
+        let mut before = 0;
+        let mut part = |prefix: Usage| {
+            let payment = self.payment_nanocredits(price_nanocredits_per_tfuel, prefix);
+            payment - std::mem::replace(&mut before, payment)
+        };
+        prefix.fuel = fuel;
+        let cpu = part(prefix);
+        prefix.memory_page_fuel = memory_page_fuel;
+        let memory = part(prefix);
+        prefix.state_bytes = state_bytes;
+        let state = part(prefix);
+        prefix.traffic_bytes = traffic_bytes;
+        [cpu, memory, state, part(prefix)]
+    }
+
     /// What price × numerator is divided by.
     pub(crate) fn denominator(&self) -> i128 {
         i128::from(self.divisor) * i128::from(FUEL_PER_TFUEL)
@@ -105,5 +125,28 @@ mod tests {
             traffic_bytes: u64::MAX,
         };
         assert_eq!(VERSION_1.payment_nanocredits(i64::MAX, all), i64::MAX);
+    }
+
+    #[test]
+    fn the_parts_add_up_to_the_whole() {
+        let usage = Usage {
+            fuel: 1_234_567_890_123,
+            memory_page_fuel: 7_777_777_777_777,
+            state_bytes: 99_999_999,
+            traffic_bytes: 12_345,
+        };
+        for price in [1, 7, 300_000, 1_000_000_007] {
+            let parts = VERSION_1.parts_nanocredits(price, usage);
+            assert_eq!(parts.iter().sum::<i64>(), VERSION_1.payment_nanocredits(price, usage));
+            for (part, alone) in parts.into_iter().zip([
+                Usage { fuel: usage.fuel, ..Usage::ZERO },
+                Usage { memory_page_fuel: usage.memory_page_fuel, ..Usage::ZERO },
+                Usage { state_bytes: usage.state_bytes, ..Usage::ZERO },
+                Usage { traffic_bytes: usage.traffic_bytes, ..Usage::ZERO },
+            ]) {
+                let alone = VERSION_1.payment_nanocredits(price, alone);
+                assert!((part - alone).abs() <= 1, "{part} instead of {alone}");
+            }
+        }
     }
 }

@@ -8,6 +8,7 @@
 mod blobs;
 mod error;
 mod jobs;
+mod money;
 mod rest;
 
 pub use error::ClientError;

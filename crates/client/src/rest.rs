@@ -232,7 +232,7 @@ impl Client {
         if self.token.is_empty() { request } else { request.bearer_auth(&self.token) }
     }
 
-    async fn get<A: DeserializeOwned>(&self, path: &str) -> Result<A, ClientError> {
+    pub(crate) async fn get<A: DeserializeOwned>(&self, path: &str) -> Result<A, ClientError> {
         self.json(self.request(Method::GET, path)).await
     }
 

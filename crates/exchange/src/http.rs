@@ -21,6 +21,7 @@ mod page;
 mod payments;
 mod reference;
 mod sessions;
+mod statements;
 
 use std::sync::Arc;
 
@@ -87,6 +88,7 @@ fn described_routes() -> (Router<Arc<App>>, OpenApi) {
         .routes(routes!(accounts::deposit))
         .routes(routes!(accounts::wallet))
         .routes(routes!(accounts::transfers))
+        .routes(routes!(statements::show))
         .routes(routes!(payments::list, payments::request))
         .routes(routes!(payments::show))
         .routes(routes!(payments::cancel))
@@ -104,7 +106,7 @@ fn described_routes() -> (Router<Arc<App>>, OpenApi) {
         .routes(routes!(jobs::show))
         .routes(routes!(jobs::cancel))
         .routes(routes!(jobs::top_up))
-        .routes(routes!(jobs::invoice))
+        .routes(routes!(jobs::invoice_of))
         .routes(routes!(jobs::leases))
         .routes(routes!(market::orders, market::place, market::cancel_all))
         .routes(routes!(market::order, market::cancel))

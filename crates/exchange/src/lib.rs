@@ -28,6 +28,7 @@ mod error;
 mod feed;
 mod http;
 mod index;
+mod invoice;
 mod metrics;
 mod outbox;
 mod passwords;

@@ -11,7 +11,7 @@ mod sqlite;
 
 use base::{AccountId, Digest, ExchangeId, MachineId};
 use clearing::{Command, Event};
-use wire::{CandleView, OperatorAct, Standing, TokenView, TradeView, TransferView};
+use wire::{CandleView, OperatorAct, Standing, Statement, TokenView, TradeView, TransferView};
 
 use access::{Access, ActKept, Login, Scopes, TokenKept};
 
@@ -164,6 +164,9 @@ pub enum JoinCodeState {
 /// Where something happened: the journal entry's sequence, and the event's position in it.
 pub type Place = (u64, u32);
 
+/// A place in an account's statement: the time comes first.
+pub type StatementPlace = (i64, u64, u32);
+
 /// Who shows a token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Principal {
@@ -240,6 +243,14 @@ pub trait StoreReader: Send {
         before: Place,
         limit: u32,
     ) -> Result<Vec<(Place, TransferView)>, StoreError>;
+    /// An account's statement from a place on, up to a time, and where it goes on.
+    fn statement(
+        &mut self,
+        account: AccountId,
+        from: StatementPlace,
+        to_ms: i64,
+        limit: u32,
+    ) -> Result<(Statement, Option<StatementPlace>), StoreError>;
     /// An instrument's trades before a place, newest first.
     fn trades(
         &mut self,

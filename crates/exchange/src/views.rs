@@ -4,13 +4,12 @@ use base::{AccountId, MachineId, OrderId};
 use clearing::payments::{Payment, PaymentDirection, PaymentPhase};
 use clearing::{
     Attempt, AttemptEnd, AttemptOutcome, Job, JobPhase, Lease, LeaseEnd, LeasePhase, Machine,
-    OrderInfo, OrderLink, Tariff, Task, TaskPhase,
+    OrderInfo, OrderLink, Task, TaskPhase,
 };
 use market::{Instrument, Level, OrderStatus, PricedPer, Side};
 use wire::{
-    AttemptView, BookView, CandleView, InstrumentView, Invoice, InvoiceLine, JobState, JobView,
-    LeaseView, MachineView, OrderView, PaymentStatus, PaymentView, PriceLevel, TariffView,
-    TaskState, TaskView, TimeInForce, Wallet,
+    AttemptView, BookView, CandleView, InstrumentView, JobState, JobView, LeaseView, MachineView,
+    OrderView, PaymentStatus, PaymentView, PriceLevel, TaskState, TaskView, TimeInForce, Wallet,
 };
 
 use crate::config::limits;
@@ -134,40 +133,6 @@ fn attempt_end(core: &Core, attempt: &Attempt, outcome: &AttemptOutcome) -> Stri
 
 fn machine_name(core: &Core, machine: MachineId) -> String {
     core.state.machine(machine).map(|found| found.name.clone()).unwrap_or_default()
-}
-
-pub(crate) fn invoice(core: &Core, job: &Job) -> Invoice {
-    let lines: Vec<InvoiceLine> = core
-        .state
-        .job_leases(job.job)
-        .map(|lease| InvoiceLine {
-            lease: lease.lease,
-            machine: lease.machine,
-            machine_name: machine_name(core, lease.machine),
-            price_nanocredits_per_tfuel: lease.price_nanocredits_per_tfuel,
-            usage: lease.usage,
-            paid_nanocredits: lease.paid_nanocredits,
-        })
-        .collect();
-    let tariff = core
-        .state
-        .job_leases(job.job)
-        .last()
-        .and_then(|lease| core.state.tariff(lease.tariff_version))
-        .unwrap_or(Tariff::current());
-    Invoice {
-        job: job.job,
-        tariff_version: tariff.version,
-        tariff: TariffView {
-            fuel_weight: tariff.fuel_weight,
-            memory_page_fuel_weight: tariff.memory_page_fuel_weight,
-            state_byte_weight: tariff.state_byte_weight,
-            traffic_byte_weight: tariff.traffic_byte_weight,
-            divisor: tariff.divisor,
-        },
-        total_nanocredits: lines.iter().map(|line| line.paid_nanocredits).sum(),
-        lines,
-    }
 }
 
 pub(crate) fn lease(lease: &Lease) -> LeaseView {

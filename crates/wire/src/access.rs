@@ -1,8 +1,10 @@
 //! Who may do what: roles, tokens, sessions, and what operators do about accounts.
 
-use base::{AccountId, Digest, JobId, TransferId};
+use base::{AccountId, Digest, JobId, PaymentId, TransferId};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
+
+use crate::PaymentDecision;
 
 /// What an account is for. It bounds what its tokens may do.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -205,5 +207,19 @@ pub enum Act {
     BlobRemoved {
         /// Which.
         digest: Digest,
+    },
+    /// Decided about a payment.
+    PaymentDecided {
+        /// Which.
+        payment: PaymentId,
+        /// How.
+        decision: PaymentDecision,
+    },
+    /// Set what leases pay.
+    FeesSet {
+        /// Whose order rested.
+        maker_basis_points: u32,
+        /// Whose order met it.
+        taker_basis_points: u32,
     },
 }

@@ -12,6 +12,7 @@ mod market;
 mod money;
 mod receipt;
 mod rest;
+mod statement;
 mod task;
 
 pub use access::*;
@@ -22,6 +23,7 @@ pub use market::*;
 pub use money::*;
 pub use receipt::*;
 pub use rest::*;
+pub use statement::*;
 pub use task::*;
 
 /// The version of this protocol, sent in the first message of each side.

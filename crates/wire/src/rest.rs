@@ -342,21 +342,6 @@ pub struct AttemptView {
     pub end: Option<String>,
 }
 
-/// What a job cost, per lease, with everything needed to recompute it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct Invoice {
-    /// The job.
-    pub job: JobId,
-    /// Version of the tariff that turned usage into billable fuel.
-    pub tariff_version: u32,
-    /// Its weights.
-    pub tariff: TariffView,
-    /// A line per lease.
-    pub lines: Vec<InvoiceLine>,
-    /// Their sum.
-    pub total_nanocredits: i64,
-}
-
 /// Billable fuel = (fuel·fuel_weight + memory_page_fuel·memory_weight +
 /// state_bytes·state_weight + traffic_bytes·traffic_weight) ÷ divisor, exactly; a payment is
 /// floor(price × billable fuel ÷ 10¹²), rounded once per lease.
@@ -372,23 +357,6 @@ pub struct TariffView {
     pub traffic_byte_weight: i64,
     /// What the sum is divided by.
     pub divisor: i64,
-}
-
-/// One lease of a job.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct InvoiceLine {
-    /// The lease.
-    pub lease: LeaseId,
-    /// Its machine.
-    pub machine: MachineId,
-    /// The machine's name.
-    pub machine_name: String,
-    /// The fill's price.
-    pub price_nanocredits_per_tfuel: i64,
-    /// Sum of the intervals credited to the lease.
-    pub usage: Usage,
-    /// What was paid for it.
-    pub paid_nanocredits: i64,
 }
 
 /// A lease.

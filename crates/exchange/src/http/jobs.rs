@@ -17,6 +17,7 @@ use crate::app::App;
 use crate::config::limits;
 use crate::core::Core;
 use crate::error::ApiError;
+use crate::invoice;
 use crate::sequencer::Request;
 use crate::spec;
 use crate::views;
@@ -195,9 +196,9 @@ pub(super) async fn top_up(
 #[utoipa::path(
     get, path = "/v1/jobs/{id}/invoice", operation_id = "show_invoice", tag = "jobs",
     params(("id" = JobId, Path, description = "The job")),
-    responses((status = OK, body = Invoice, description = "A line per lease, and everything needed to recompute it")),
+    responses((status = OK, body = Invoice, description = "A line per lease, its usage by unit, and everything needed to recompute it")),
 )]
-pub(super) async fn invoice(
+pub(super) async fn invoice_of(
     Account(account): Account,
     State(app): Shared,
     Id(job): Id<JobId>,
@@ -206,7 +207,7 @@ pub(super) async fn invoice(
         .sequencer
         .read(move |core| {
             let found = core.state.job(job).filter(|found| found.account == account)?;
-            Some(views::invoice(core, found))
+            Some(invoice::of(&core.state, found))
         })
         .await?;
     invoice.map(Json).ok_or_else(|| unknown(job))

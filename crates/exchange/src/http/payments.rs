@@ -5,7 +5,7 @@ use axum::extract::State;
 use base::PaymentId;
 use clearing::Command;
 use clearing::payments::{Payment, PaymentCommand, PaymentPhase, payment_id};
-use wire::{FeesView, NewFees, NewPayment, PaymentDecision, PaymentView};
+use wire::{Act, FeesView, NewFees, NewPayment, PaymentDecision, PaymentView};
 
 use super::caller::Viewer;
 use super::{Account, Answer, Id, JsonBody, Listed, Operator, Page, Rows, Shared, checked_name};
@@ -109,18 +109,21 @@ pub(super) async fn cancel(
     responses((status = OK, body = PaymentView, description = "The payment")),
 )]
 pub(super) async fn decide(
-    _: Operator,
+    operator: Operator,
     State(app): Shared,
     Id(payment): Id<PaymentId>,
     JsonBody(decision): JsonBody<PaymentDecision>,
 ) -> Answer<PaymentView> {
+    let act = Act::PaymentDecided { payment, decision: decision.clone() };
+    let entry = operator.did(act, "");
     let to = match decision {
         PaymentDecision::Approve => PaymentPhase::Approved,
         PaymentDecision::Refuse { reason } => PaymentPhase::Refused { reason },
         PaymentDecision::Settle { reference } => PaymentPhase::Settled { reference },
         PaymentDecision::Fail { reason } => PaymentPhase::Failed { reason },
     };
-    app.sequencer.command(Command::Payment(PaymentCommand::Move { payment, to })).await?;
+    let command = Command::Payment(PaymentCommand::Move { payment, to });
+    app.sequencer.command_with(command, entry).await?;
     app.payment_approved.notify_one();
     view(&app, Viewer::Operator, payment).await
 }
@@ -149,12 +152,14 @@ pub(super) async fn fees(State(app): Shared) -> Answer<FeesView> {
     responses((status = OK, body = FeesView, description = "The new schedule")),
 )]
 pub(super) async fn set_fees(
-    _: Operator,
+    operator: Operator,
     State(app): Shared,
     JsonBody(new): JsonBody<NewFees>,
 ) -> Answer<FeesView> {
     let NewFees { maker_basis_points, taker_basis_points } = new;
-    app.sequencer.command(Command::SetFees { maker_basis_points, taker_basis_points }).await?;
+    let entry = operator.did(Act::FeesSet { maker_basis_points, taker_basis_points }, "");
+    let command = Command::SetFees { maker_basis_points, taker_basis_points };
+    app.sequencer.command_with(command, entry).await?;
     fees(State(app)).await
 }
 

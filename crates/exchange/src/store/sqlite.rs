@@ -3,6 +3,7 @@
 //! that reads first can't be upgraded once another wrote.
 
 mod access;
+mod statements;
 
 use std::path::{Path, PathBuf};
 
@@ -10,13 +11,13 @@ use base::{AccountId, Digest, ExchangeId, MachineId};
 use clearing::fixed::FixedFlow;
 use clearing::{Event, TransferReason};
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, params};
-use wire::{CandleView, OperatorAct, TokenView, TradeView, TransferView};
+use wire::{CandleView, OperatorAct, Statement, TokenView, TradeView, TransferView};
 
 use super::access::{Access, Login, Scopes, TokenKept};
 use super::candles;
 use super::{
-    CredentialChange, Entry, JoinCodeState, NewReader, Place, Principal, Store, StoreError,
-    StoreReader,
+    CredentialChange, Entry, JoinCodeState, NewReader, Place, Principal, StatementPlace, Store,
+    StoreError, StoreReader,
 };
 use crate::sequencer::unix_ms;
 
@@ -24,8 +25,25 @@ use crate::sequencer::unix_ms;
 const SCHEMA_VERSION: i64 = 1 + MIGRATIONS.len() as i64;
 
 /// What made each later version of the one before. A new store goes the same way.
-const MIGRATIONS: [fn(&Connection) -> rusqlite::Result<()>; 2] =
-    [|connection| connection.execute_batch(access::SCHEMA), candles::migrate];
+const MIGRATIONS: [Migration; 3] = [
+    Migration {
+        make: |connection| Ok(connection.execute_batch(access::SCHEMA)?),
+        follow: |_, _, _, _| Ok(()),
+    },
+    Migration {
+        make: |connection| Ok(candles::migrate(connection)?),
+        follow: |connection, _, _, event| candles::project(connection, event),
+    },
+    Migration { make: statements::migrate, follow: statements::project },
+];
+
+/// A later version's tables.
+struct Migration {
+    /// Makes them, with what they would hold if they had always been there.
+    make: fn(&Connection) -> Result<(), StoreError>,
+    /// Follows an event.
+    follow: fn(&Connection, &Entry, usize, &Event) -> Result<(), StoreError>,
+}
 
 const SCHEMA: &str = "
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -101,7 +119,7 @@ impl SqliteStore {
                 )?;
             }
             for migration in &MIGRATIONS[(found.max(1) - 1) as usize..] {
-                migration(&transaction)?;
+                (migration.make)(&transaction)?;
             }
             transaction.pragma_update(None, "user_version", SCHEMA_VERSION)?;
             transaction.commit()?;
@@ -125,6 +143,27 @@ impl SqliteStore {
 
     fn execute(&self, sql: &str, parameters: impl rusqlite::Params) -> Result<usize, StoreError> {
         Ok(self.connection.prepare_cached(sql)?.execute(parameters)?)
+    }
+
+    /// Appends to the tables that a version had.
+    fn append_as_of(&mut self, entry: &Entry, version: i64) -> Result<(), StoreError> {
+        self.execute(
+            "INSERT INTO journal VALUES (?1, ?2, ?3, ?4, ?5)",
+            params![
+                entry.sequence as i64,
+                entry.now_ms,
+                entry.rules_version,
+                serde_json::to_string(&entry.command).map_err(StoreError::Encode)?,
+                serde_json::to_string(&entry.events).map_err(StoreError::Encode)?,
+            ],
+        )?;
+        for (position, event) in entry.events.iter().enumerate() {
+            self.project(entry, position, event)?;
+            for migration in &MIGRATIONS[..version as usize - 1] {
+                (migration.follow)(&self.connection, entry, position, event)?;
+            }
+        }
+        Ok(())
     }
 
     /// What REST reads of an event.
@@ -177,21 +216,7 @@ impl Store for SqliteStore {
     }
 
     fn append(&mut self, entry: &Entry) -> Result<(), StoreError> {
-        self.execute(
-            "INSERT INTO journal VALUES (?1, ?2, ?3, ?4, ?5)",
-            params![
-                entry.sequence as i64,
-                entry.now_ms,
-                entry.rules_version,
-                serde_json::to_string(&entry.command).map_err(StoreError::Encode)?,
-                serde_json::to_string(&entry.events).map_err(StoreError::Encode)?,
-            ],
-        )?;
-        for (position, event) in entry.events.iter().enumerate() {
-            self.project(entry, position, event)?;
-            candles::project(&self.connection, event)?;
-        }
-        Ok(())
+        self.append_as_of(entry, SCHEMA_VERSION)
     }
 
     fn join_code(
@@ -298,28 +323,10 @@ impl StoreReader for SqliteReader {
         through: u64,
         each: &mut dyn FnMut(Entry),
     ) -> Result<(), StoreError> {
-        let mut statement = self.connection.prepare_cached(
-            "SELECT sequence, now_ms, rules_version, command, events FROM journal
-             WHERE sequence > ?1 AND sequence <= ?2 ORDER BY sequence",
-        )?;
-        let bound = |sequence: u64| i64::try_from(sequence).unwrap_or(i64::MAX);
-        let mut rows = statement.query([bound(after), bound(through)])?;
-        while let Some(row) = rows.next()? {
-            let sequence = row.get::<_, i64>(0)? as u64;
-            let unreadable = |source| StoreError::Entry { sequence, source };
-            let (command, events) = (row.get_ref(3)?, row.get_ref(4)?);
-            let text = |value: rusqlite::types::ValueRef<'_>| -> Result<Vec<u8>, StoreError> {
-                Ok(value.as_bytes().map_err(rusqlite::Error::from)?.to_owned())
-            };
-            each(Entry {
-                sequence,
-                now_ms: row.get(1)?,
-                rules_version: row.get(2)?,
-                command: serde_json::from_slice(&text(command)?).map_err(unreadable)?,
-                events: serde_json::from_slice(&text(events)?).map_err(unreadable)?,
-            });
-        }
-        Ok(())
+        walk(&self.connection, after, through, &mut |entry| {
+            each(entry);
+            Ok(())
+        })
     }
 
     fn principal(&mut self, token: &Digest, now_ms: i64) -> Result<Option<Principal>, StoreError> {
@@ -365,37 +372,17 @@ impl StoreReader for SqliteReader {
         before: Place,
         limit: u32,
     ) -> Result<Vec<(Place, TransferView)>, StoreError> {
-        let mut statement = self.connection.prepare_cached(
-            "SELECT transfer, at_ms, from_key, to_key, amount_nanocredits, reason,
-                    sequence, position FROM transfers
-             WHERE (from_key IN (SELECT ?1 UNION ALL
-                                 SELECT 'escrow:' || job FROM jobs WHERE account = ?2)
-                    OR to_key = ?1)
-               AND (sequence, position) < (?4, ?5)
-             ORDER BY sequence DESC, position DESC LIMIT ?3",
-        )?;
-        let available = format!("available:{account}");
-        let mut rows = statement.query(params![
-            available,
-            account.to_string(),
-            limit,
-            before.0 as i64,
-            before.1
-        ])?;
-        let mut transfers = Vec::new();
-        while let Some(row) = rows.next()? {
-            let place = (row.get::<_, i64>(6)? as u64, row.get(7)?);
-            let view = TransferView {
-                transfer: parse(row.get(0)?, "a transfer")?,
-                at_ms: row.get(1)?,
-                from: row.get(2)?,
-                to: row.get(3)?,
-                amount_nanocredits: row.get(4)?,
-                reason: row.get(5)?,
-            };
-            transfers.push((place, view));
-        }
-        Ok(transfers)
+        statements::transfers(&self.connection, account, before, limit)
+    }
+
+    fn statement(
+        &mut self,
+        account: AccountId,
+        from: StatementPlace,
+        to_ms: i64,
+        limit: u32,
+    ) -> Result<(Statement, Option<StatementPlace>), StoreError> {
+        statements::statement(&self.connection, account, from, to_ms, limit)
     }
 
     fn trades(
@@ -451,6 +438,37 @@ impl StoreReader for SqliteReader {
     }
 }
 
+/// Hands over the journal's entries behind `after`, up to and with `through`, in order.
+fn walk(
+    connection: &Connection,
+    after: u64,
+    through: u64,
+    each: &mut dyn FnMut(Entry) -> Result<(), StoreError>,
+) -> Result<(), StoreError> {
+    let mut statement = connection.prepare_cached(
+        "SELECT sequence, now_ms, rules_version, command, events FROM journal
+         WHERE sequence > ?1 AND sequence <= ?2 ORDER BY sequence",
+    )?;
+    let bound = |sequence: u64| i64::try_from(sequence).unwrap_or(i64::MAX);
+    let mut rows = statement.query([bound(after), bound(through)])?;
+    while let Some(row) = rows.next()? {
+        let sequence = row.get::<_, i64>(0)? as u64;
+        let unreadable = |source| StoreError::Entry { sequence, source };
+        let (command, events) = (row.get_ref(3)?, row.get_ref(4)?);
+        let text = |value: rusqlite::types::ValueRef<'_>| -> Result<Vec<u8>, StoreError> {
+            Ok(value.as_bytes().map_err(rusqlite::Error::from)?.to_owned())
+        };
+        each(Entry {
+            sequence,
+            now_ms: row.get(1)?,
+            rules_version: row.get(2)?,
+            command: serde_json::from_slice(&text(command)?).map_err(unreadable)?,
+            events: serde_json::from_slice(&text(events)?).map_err(unreadable)?,
+        })?;
+    }
+    Ok(())
+}
+
 /// Settings that hold for each connection.
 fn configure(connection: &Connection) -> Result<(), StoreError> {
     // Only another process can hold a lock for long, and the data directory has one owner.
@@ -499,3 +517,6 @@ impl From<rusqlite::Error> for StoreError {
         if full { StoreError::Full } else { StoreError::Database(error) }
     }
 }
+
+#[cfg(test)]
+mod tests;

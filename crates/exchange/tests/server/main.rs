@@ -17,3 +17,4 @@ mod lists;
 mod machines;
 mod payments;
 mod restart;
+mod statements;

@@ -6,13 +6,16 @@ use std::path::PathBuf;
 use base::{AccountId, Digest, JobId};
 use clap::{Args, Subcommand};
 use client::Client;
-use wire::{Act, NewStanding, Reason, Standing};
+use wire::{Act, NewFees, NewStanding, PaymentDecision, Reason, Standing};
 
 use super::exchange;
+use super::payments::{self, Decide};
+use super::statement::{self, Period};
 use crate::error::CliResult;
 use crate::{amount, config, terminal};
 
-/// Act as an operator: freeze and ban accounts, kill jobs, take blobs down
+/// Act as an operator: decide payments, set fees, freeze and ban accounts, kill jobs, take blobs
+/// down
 #[derive(Debug, Args)]
 pub struct Admin {
     #[command(subcommand)]
@@ -65,6 +68,26 @@ enum Verb {
         #[arg(long)]
         reason: String,
     },
+    /// List everybody's deposits and withdrawals, newest first
+    Payments,
+    #[command(flatten)]
+    Decide(Decide),
+    /// Write an account's statement
+    Statement {
+        /// The account
+        account: AccountId,
+        #[command(flatten)]
+        period: Period,
+    },
+    /// Show what leases pay the exchange, or set it for those that open from now on
+    Fees {
+        /// Basis points of the side whose order rested in the book
+        #[arg(long, value_name = "N", requires = "taker")]
+        maker: Option<u32>,
+        /// Basis points of the side whose order met it
+        #[arg(long, value_name = "N", requires = "maker")]
+        taker: Option<u32>,
+    },
     /// Show what operators did, newest first
     Log,
 }
@@ -110,6 +133,26 @@ pub async fn main(options: &Admin) -> CliResult {
         Verb::RemoveBlob { digest, reason } => {
             client.remove_blob(*digest, &Reason { reason: reason.clone() }).await?;
             terminal::line(&format!("{digest}  removed"))?;
+            Ok(0)
+        }
+        Verb::Payments => {
+            payments::list(&client.payments().await?, options.json)?;
+            Ok(0)
+        }
+        Verb::Decide(decide) => {
+            payments::decide(&client, decide, options.json).await?;
+            Ok(0)
+        }
+        Verb::Statement { account, period } => {
+            statement::write(&client, Some(*account), period).await?;
+            Ok(0)
+        }
+        Verb::Fees { maker, taker } => {
+            let set = maker.zip(*taker).map(|(maker_basis_points, taker_basis_points)| NewFees {
+                maker_basis_points,
+                taker_basis_points,
+            });
+            payments::fees(&client, set, options.json).await?;
             Ok(0)
         }
         Verb::Log => {
@@ -185,5 +228,17 @@ fn act_words(act: &Act) -> String {
         }
         Act::JobKilled { job } => format!("killed {job}"),
         Act::BlobRemoved { digest } => format!("removed blob {digest}"),
+        Act::PaymentDecided { payment, decision } => {
+            let word = match decision {
+                PaymentDecision::Approve => "approved",
+                PaymentDecision::Refuse { .. } => "refused",
+                PaymentDecision::Settle { .. } => "settled",
+                PaymentDecision::Fail { .. } => "failed",
+            };
+            format!("{word} {payment}")
+        }
+        Act::FeesSet { maker_basis_points, taker_basis_points } => {
+            format!("set fees of {maker_basis_points} (maker) and {taker_basis_points} (taker)")
+        }
     }
 }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use base::TransferId;
 use clap::{Args, Subcommand};
 use client::Client;
-use wire::{Invoice, JobState, JobView, TaskSpec, TopUp};
+use wire::{Invoice, InvoiceUnit, JobState, JobView, TaskSpec, TopUp};
 
 use crate::cmd::map;
 use crate::cmd::run::deliver;
@@ -64,7 +64,7 @@ enum Verb {
         #[arg(value_parser = amount::parse_credits, allow_hyphen_values = true)]
         credits: i64,
     },
-    /// Show what a job cost, per lease
+    /// Show what a job cost, per lease and unit
     Invoice(Which),
 }
 
@@ -260,28 +260,51 @@ pub fn spans_table(job: &JobView, name: impl Fn(usize) -> String) -> String {
     terminal::table(&head, &rows)
 }
 
-/// What a job cost, per lease.
+/// What a job cost, per lease and unit.
 pub fn invoice_table(invoice: &Invoice) -> String {
-    let head = ["machine", "fuel", "memory (page·fuel)", "state", "traffic", "price/Tfuel", "paid"];
-    let rows: Vec<Vec<String>> = invoice
-        .lines
-        .iter()
-        .map(|line| {
-            vec![
-                format!("{} ({}…)", line.machine_name, line.machine.short()),
-                line.usage.fuel.to_string(),
-                line.usage.memory_page_fuel.to_string(),
-                line.usage.state_bytes.to_string(),
-                line.usage.traffic_bytes.to_string(),
-                amount::credits(line.price_nanocredits_per_tfuel),
-                amount::credits(line.paid_nanocredits),
-            ]
-        })
-        .collect();
+    let head = ["machine", "unit", "quantity", "per", "price", "credits"];
+    let mut rows = Vec::new();
+    for line in &invoice.lines {
+        let mut machine = format!("{} ({}…)", line.machine_name, line.machine.short());
+        for unit in &line.units {
+            let (quantity, per) = quantity(unit);
+            rows.push(vec![
+                std::mem::take(&mut machine),
+                unit.unit.clone(),
+                quantity,
+                per.to_owned(),
+                amount::credits(unit.price_nanocredits),
+                amount::credits(unit.amount_nanocredits),
+            ]);
+        }
+        let mut more = |what: &str, nanocredits: i64| {
+            let none = String::new;
+            let credits = amount::credits(nanocredits);
+            rows.push(vec![none(), what.to_owned(), none(), none(), none(), credits]);
+        };
+        if line.fee_nanocredits != 0 {
+            more("fee", line.fee_nanocredits);
+        }
+        if line.due_nanocredits != line.paid_nanocredits {
+            more("not paid", line.paid_nanocredits - line.due_nanocredits);
+        }
+    }
     format!(
         "{}total {} credits, tariff {}\n",
         terminal::table(&head, &rows),
         amount::credits(invoice.total_nanocredits),
         invoice.tariff_version
     )
+}
+
+/// A quantity in the unit of its price, to nine digits, and that unit.
+fn quantity(unit: &InvoiceUnit) -> (String, &'static str) {
+    let per = match unit.unit.as_str() {
+        "cpu" => "Tfuel",
+        "memory" => "GiB·Tfuel",
+        _ => "GiB",
+    };
+    let billionths =
+        u128::from(unit.quantity) * 1_000_000_000 / u128::from(unit.quantity_per_price.max(1));
+    (amount::credits(i64::try_from(billionths).unwrap_or(i64::MAX)), per)
 }
