@@ -3,7 +3,7 @@
 
 use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use base::{AttemptId, Digest, ExchangeId, JobId, LeaseId, MachineId, OrderId, TaskId};
@@ -249,6 +249,19 @@ impl Core {
 /// snapshot says.
 pub(crate) fn fold(reader: &mut dyn StoreReader, through: u64) -> Result<State, StoreError> {
     Ok(fold_from(Restored::nothing(), reader, through)?.state)
+}
+
+/// The state after the last entry, as an exchange with these files would start with it.
+pub(crate) fn fold_from_snapshot(
+    data: Option<&Path>,
+    exchange: ExchangeId,
+    reader: &mut dyn StoreReader,
+) -> Result<Restored, StoreError> {
+    let from = match data {
+        Some(data) => snapshot::restore(&data.join(SNAPSHOTS), exchange, reader)?,
+        None => None,
+    };
+    fold_from(from.unwrap_or_else(Restored::nothing), reader, u64::MAX)
 }
 
 fn fold_from(

@@ -20,6 +20,7 @@
 
 mod agent;
 mod app;
+mod audit;
 mod backup;
 mod blobs;
 mod config;
@@ -57,6 +58,7 @@ use base::ExchangeId;
 use tokio::net::TcpListener;
 use tokio::sync::{Notify, Semaphore, watch};
 
+pub use audit::{AuditError, audit};
 pub use backup::{Backup, BackupError, backup, restore};
 pub use blobs::{BlobError, BlobReader, BlobStore, BlobWriter, DiskBlobs};
 pub use config::Config;
@@ -72,6 +74,8 @@ pub use store::{
 
 /// Name of the database in the data directory.
 const DATABASE_FILE: &str = "exchange.sqlite";
+/// Name of the file that whoever runs the exchange holds a lock on.
+const LOCK_FILE: &str = "lock";
 /// Name of the operator's token in the data directory.
 pub const OPERATOR_TOKEN_FILE: &str = "operator.token";
 
@@ -177,6 +181,13 @@ fn served(ended: Result<(), tokio::task::JoinError>) -> ExchangeError {
     })
 }
 
+/// Whether an exchange runs on a data directory now.
+pub fn is_running(data: &Path) -> bool {
+    // One that never ran has no lock, and looking must not make one.
+    let lock = fs::File::options().write(true).open(data.join(LOCK_FILE));
+    lock.is_ok_and(|lock| matches!(lock.try_lock(), Err(fs::TryLockError::WouldBlock)))
+}
+
 fn sync_directory(directory: &Path) -> Result<(), ExchangeError> {
     fs::File::open(directory).and_then(|opened| opened.sync_all()).map_err(at(directory))
 }
@@ -187,7 +198,7 @@ fn at(path: &Path) -> impl FnOnce(std::io::Error) -> ExchangeError + '_ {
 
 /// Two exchanges on one journal would each believe in a state of its own.
 fn lock(data: &Path) -> Result<fs::File, ExchangeError> {
-    let path = data.join("lock");
+    let path = data.join(LOCK_FILE);
     let file = fs::File::options()
         .create(true)
         .truncate(false)

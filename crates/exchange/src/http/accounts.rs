@@ -12,6 +12,7 @@ use wire::{
 
 use super::page::place_text;
 use super::{Account, Answer, JsonBody, Listed, Operator, Page, Rows, Shared, checked_name};
+use crate::audit::Held;
 use crate::core::fold;
 use crate::error::ApiError;
 use crate::secrets;
@@ -138,49 +139,15 @@ pub(super) async fn transfers(
     responses((status = OK, body = LedgerAudit, description = "What was found")),
 )]
 pub(super) async fn audit(_: Operator, State(app): Shared) -> Answer<LedgerAudit> {
-    let (journal_sequence, state_digest, in_memory) = app
+    let held = app
         .sequencer
         .read(|core| {
-            let balances: Vec<(String, i64, bool)> = core
-                .state
-                .ledger()
-                .balances()
-                .map(|(key, balance)| (key.to_string(), balance, key.may_be_negative()))
-                .collect();
-            (core.sequence, core.digest(), balances)
+            let digest = core.digest();
+            Held::of(&core.state, core.sequence, digest)
         })
         .await?;
-    let (transfers, recomputed) =
-        app.reading(move |reader| reader.balances(journal_sequence)).await?;
-    let replayed_digest =
-        app.reading(move |reader| Ok(fold(reader, journal_sequence)?.digest())).await?;
-
-    let mut recomputed: std::collections::BTreeMap<String, i64> = recomputed.into_iter().collect();
-    let mut mismatched_accounts = Vec::new();
-    let mut negative_accounts = Vec::new();
-    let mut sum = 0_i128;
-    for (key, balance, may_be_negative) in in_memory {
-        let added_up = recomputed.remove(&key).unwrap_or(0);
-        sum += i128::from(added_up);
-        if added_up < 0 && !may_be_negative {
-            negative_accounts.push(key.clone());
-        }
-        if added_up != balance {
-            mismatched_accounts.push(key);
-        }
-    }
-    // Accounts that only the table knows.
-    for (key, added_up) in recomputed {
-        sum += i128::from(added_up);
-        mismatched_accounts.push(key);
-    }
-    Ok(Json(LedgerAudit {
-        sum_nanocredits: i64::try_from(sum).unwrap_or(i64::MAX),
-        mismatched_accounts,
-        negative_accounts,
-        transfers,
-        journal_sequence,
-        state_digest,
-        replayed_digest,
-    }))
+    let through = held.sequence();
+    let (transfers, added_up) = app.reading(move |reader| reader.balances(through)).await?;
+    let replayed_digest = app.reading(move |reader| Ok(fold(reader, through)?.digest())).await?;
+    Ok(Json(held.compare(transfers, added_up, replayed_digest)))
 }

@@ -124,11 +124,24 @@ impl SqliteStore {
             transaction.pragma_update(None, "user_version", SCHEMA_VERSION)?;
             transaction.commit()?;
         }
-        let exchange: String =
-            connection
-                .query_row("SELECT value FROM meta WHERE key = 'exchange'", [], |row| row.get(0))?;
-        let exchange = parse(exchange, "the exchange's id")?;
+        let exchange = exchange(&connection)?;
         Ok(SqliteStore { connection, path: path.to_owned(), exchange })
+    }
+
+    /// A reader of the database at `path` as it is at one moment, and whose it is. Nothing is
+    /// written, so a database of an older program stays one: what it has had since schema 1 may
+    /// be read (journal, transfers).
+    pub(crate) fn read_only(path: &Path) -> Result<(ExchangeId, Box<dyn StoreReader>), StoreError> {
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let connection = Connection::open_with_flags(path, flags)?;
+        configure(&connection)?;
+        connection.execute_batch("BEGIN")?;
+        let found: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
+        if found > SCHEMA_VERSION {
+            return Err(StoreError::NewerSchema { found, known: SCHEMA_VERSION });
+        }
+        let exchange = exchange(&connection)?;
+        Ok((exchange, Box::new(SqliteReader { connection })))
     }
 
     /// Copies the database at `path`, which another process may be writing, as it is at one
@@ -436,6 +449,13 @@ impl StoreReader for SqliteReader {
         let rows = statement.query_map([through], |row| Ok((row.get(0)?, row.get(1)?)))?;
         Ok((count as u64, rows.collect::<Result<_, _>>()?))
     }
+}
+
+fn exchange(connection: &Connection) -> Result<ExchangeId, StoreError> {
+    let found =
+        connection
+            .query_row("SELECT value FROM meta WHERE key = 'exchange'", [], |row| row.get(0))?;
+    parse(found, "the exchange's id")
 }
 
 /// Hands over the journal's entries behind `after`, up to and with `through`, in order.

@@ -3,6 +3,7 @@
 
 mod access;
 mod accounts;
+mod audit;
 mod backup;
 mod bad_input;
 mod blobs;

@@ -64,8 +64,12 @@ enum Verb {
     /// Accounts
     #[command(subcommand)]
     Account(AccountVerb),
-    /// Prove that no money was made or lost, and that the journal gives the same state
+    /// Prove that no money was made or lost, and that the journal gives the same state: of the
+    /// exchange in --data, running or not, or of a backup
     Audit {
+        /// A backup's directory, or a database
+        #[arg(value_name = "PATH", conflicts_with = "url")]
+        of: Option<PathBuf>,
         /// The exchange's URL [default: where the one in --data listens]
         #[arg(long, value_name = "URL")]
         url: Option<String>,
@@ -144,8 +148,14 @@ pub async fn main(options: &Exchange) -> CliResult {
             }
             Ok(0)
         }
-        Some(Verb::Audit { url, json }) => {
-            let audit = operator(&data, url.as_deref())?.audit().await?;
+        Some(Verb::Audit { of, url, json }) => {
+            let audit = match of {
+                Some(path) => audit_files(path).await?,
+                None if url.is_some() || exchange::is_running(&data) => {
+                    operator(&data, url.as_deref())?.audit().await?
+                }
+                None => audit_files(&data).await?,
+            };
             let sound = audit.sum_nanocredits == 0
                 && audit.mismatched_accounts.is_empty()
                 && audit.negative_accounts.is_empty()
@@ -170,6 +180,16 @@ pub async fn main(options: &Exchange) -> CliResult {
             Ok(if sound { 0 } else { 1 })
         }
     }
+}
+
+async fn audit_files(path: &Path) -> CliResult<wire::LedgerAudit> {
+    let path = path.to_owned();
+    let audited = tokio::task::spawn_blocking(move || exchange::audit(&path)).await;
+    let audited = audited.map_err(|_| {
+        CliError::new("the journal contradicts itself: an event doesn't fit what was before it")
+            .hint("it was altered; restore a backup with `jusha exchange restore`")
+    })?;
+    audited.map_err(|error| CliError::from_chain(&error))
 }
 
 fn none_or(names: &[String]) -> String {

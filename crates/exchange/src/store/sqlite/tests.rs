@@ -152,6 +152,9 @@ fn a_database_of_every_older_schema_becomes_what_a_new_one_is() {
     for version in 1..SCHEMA_VERSION as usize {
         let path = directory.path().join(format!("version {version}"));
         old(&path, version, &entries, exchange);
+        let audited = crate::audit(&path).unwrap();
+        assert_eq!((audited.sum_nanocredits, &*audited.mismatched_accounts), (0, &[][..]));
+        assert_eq!(audited.journal_sequence, entries.last().unwrap().sequence);
         drop(SqliteStore::open(&path, ExchangeId(8)).unwrap());
         for (found, expected) in content(&path).iter().zip(&expected) {
             assert_eq!(found, expected, "migrated from version {version}");
