@@ -14,6 +14,18 @@ pub enum ClientError {
         /// What is wrong with it.
         problem: String,
     },
+    /// Whom to trust is unclear.
+    #[error(transparent)]
+    Tls(#[from] tls::TlsError),
+    /// What answers there shows a certificate that is not to be trusted. Nothing was said to it.
+    #[error("what answers at {url} is not trusted")]
+    Untrusted {
+        /// The URL.
+        url: String,
+        /// Why.
+        #[source]
+        source: reqwest::Error,
+    },
     /// No answer. Whether the request was carried out is unknown: ask again.
     #[error("the exchange at {url} can't be reached")]
     Unreachable {
@@ -72,7 +84,10 @@ impl ClientError {
             | ClientError::Altered(_) => true,
             ClientError::Coding { source, .. } => !matches!(source, CodingError::TooLong { .. }),
             ClientError::Refused { status, .. } => *status >= 500 || matches!(*status, 408 | 429),
-            ClientError::Url { .. } | ClientError::NotAnExchange { .. } => false,
+            ClientError::Url { .. }
+            | ClientError::Tls(_)
+            | ClientError::Untrusted { .. }
+            | ClientError::NotAnExchange { .. } => false,
         }
     }
 

@@ -13,4 +13,4 @@ mod rest;
 
 pub use error::ClientError;
 pub use jobs::{Patience, random_id};
-pub use rest::Client;
+pub use rest::{Client, Reach};

@@ -1,11 +1,15 @@
 //! One method per route.
 
+use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use base::{AccountId, Digest, JobId, MachineId, OrderId};
 use reqwest::{Method, RequestBuilder, Response, StatusCode};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use tls::Trust;
+use tls::rustls::ClientConfig;
 use wire::{
     AccountCreated, AccountView, BookView, ErrorBody, ExchangeInfo, InstrumentView, Invoice,
     JobView, JoinCode, LeaseView, LedgerAudit, MachineView, NewAccount, NewDeposit, NewJob,
@@ -18,6 +22,15 @@ use crate::ClientError;
 /// Longer than the exchange's long poll.
 const ANSWER_MAX: Duration = Duration::from_secs(60);
 
+/// How an exchange is reached, beside its URL.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Reach {
+    /// For `https`: a file with the authorities to trust, instead of this computer's.
+    pub ca: Option<PathBuf>,
+    /// Connect here, whatever address the URL's host has; for the exchange's own computer.
+    pub at: Option<SocketAddr>,
+}
+
 /// A connection to one exchange as one account (or as its operator).
 #[derive(Debug, Clone)]
 pub struct Client {
@@ -29,17 +42,27 @@ pub struct Client {
 impl Client {
     /// A client for the exchange at `url`. Nothing is sent yet.
     pub fn new(url: &str, token: &str) -> Result<Self, ClientError> {
+        Client::reaching(url, token, &Reach::default())
+    }
+
+    /// A client for an exchange that is not reached by its URL alone.
+    pub fn reaching(url: &str, token: &str, reach: &Reach) -> Result<Self, ClientError> {
         let refuse =
             |problem: &str| ClientError::Url { url: url.to_owned(), problem: problem.into() };
         let parsed = reqwest::Url::parse(url).map_err(|error| refuse(&error.to_string()))?;
-        match parsed.scheme() {
-            "http" => {}
-            "https" => return Err(refuse("this version speaks http only")),
-            _ => return Err(refuse("it does not begin with http://")),
+        if !matches!(parsed.scheme(), "http" | "https") {
+            return Err(refuse("it begins neither with https:// nor with http://"));
         }
-        let http = reqwest::Client::builder()
+        let mut http = reqwest::Client::builder()
             .connect_timeout(Duration::from_secs(10))
-            .read_timeout(ANSWER_MAX)
+            .read_timeout(ANSWER_MAX);
+        if let Some(config) = Trust::of(url, reach.ca.as_deref())?.config() {
+            http = http.use_preconfigured_tls(ClientConfig::clone(config));
+        }
+        if let (Some(at), Some(host)) = (reach.at, parsed.domain()) {
+            http = http.resolve(host, at);
+        }
+        let http = http
             .build()
             .map_err(|source| ClientError::Unreachable { url: url.to_owned(), source })?;
         Ok(Client {
@@ -286,7 +309,11 @@ impl Client {
     }
 
     pub(crate) fn unreachable(&self, source: reqwest::Error) -> ClientError {
-        ClientError::Unreachable { url: self.url.clone(), source }
+        let url = self.url.clone();
+        match tls::is_distrust(&source) {
+            true => ClientError::Untrusted { url, source },
+            false => ClientError::Unreachable { url, source },
+        }
     }
 }
 

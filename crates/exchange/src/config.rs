@@ -4,8 +4,26 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use crate::error::ExchangeError;
 use crate::payments::{ManualPayments, PaymentProvider};
 use crate::rate::Rate;
+
+/// Where a certificate is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TlsFiles {
+    /// The chain, the exchange's own first, in PEM.
+    pub certificate: PathBuf,
+    /// Its private key, in PEM.
+    pub key: PathBuf,
+}
+
+impl TlsFiles {
+    /// Whether they can be used now.
+    pub fn check(&self) -> Result<(), ExchangeError> {
+        tls::Shown::read(&self.certificate, &self.key)?;
+        Ok(())
+    }
+}
 
 /// How an exchange runs. [`Config::new`] gives the defaults that users meet.
 #[derive(Debug, Clone)]
@@ -14,8 +32,12 @@ pub struct Config {
     pub data: PathBuf,
     /// Where it listens; port 0 takes a free one.
     pub listen: SocketAddr,
-    /// How others reach it, for join strings; absent means `http://` and the bound address.
+    /// How others reach it, for join strings; absent means the bound address.
     pub public_url: Option<String>,
+    /// The certificate that it shows; without one it speaks plain HTTP.
+    pub tls: Option<TlsFiles>,
+    /// How often it is looked whether these files changed.
+    pub tls_refresh_ms: u64,
     /// How often agents are told to send a heartbeat.
     pub heartbeat_ms: u64,
     /// A machine silent for this long lapses.
@@ -73,6 +95,8 @@ impl Config {
             data: data.into(),
             listen,
             public_url: None,
+            tls: None,
+            tls_refresh_ms: 60_000,
             heartbeat_ms: 2_000,
             lapse_after_ms: 6_000,
             reconnect_grace_ms: 3_000,

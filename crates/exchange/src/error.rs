@@ -58,6 +58,9 @@ pub enum ExchangeError {
     /// The system gives no thread.
     #[error("no thread can be started: raise the limit on processes")]
     Thread(#[source] io::Error),
+    /// The certificate can't be used.
+    #[error(transparent)]
+    Tls(#[from] tls::TlsError),
     /// The server failed.
     #[error("the HTTP server failed")]
     Serve(#[source] io::Error),

@@ -55,13 +55,15 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use base::ExchangeId;
+use tls::Shown;
 use tokio::net::TcpListener;
 use tokio::sync::{Notify, Semaphore, watch};
+use tokio_rustls::TlsAcceptor;
 
 pub use audit::{AuditError, audit};
 pub use backup::{Backup, BackupError, backup, restore};
 pub use blobs::{BlobError, BlobReader, BlobStore, BlobWriter, DiskBlobs};
-pub use config::Config;
+pub use config::{Config, TlsFiles};
 pub use error::ExchangeError;
 pub use payments::{
     ManualPayments, PaymentOrder, PaymentProgress, PaymentProvider, PaymentProviderError,
@@ -97,6 +99,9 @@ pub async fn run(
         sync_directory(whole.parent().unwrap_or(&whole))?;
     }
     let _lock = lock(&data)?;
+    let shown = config.tls.as_ref().map(|files| Shown::read(&files.certificate, &files.key));
+    let shown = shown.transpose()?;
+    let acceptor = shown.as_ref().map(|shown| TlsAcceptor::from(shown.config()));
     let operator_token = secrets::operator_token(&data.join(OPERATOR_TOKEN_FILE))?;
     let fresh = secrets::random().map(u128::from_be_bytes).map_err(ExchangeError::Random)?;
     let database = data.join(DATABASE_FILE);
@@ -111,7 +116,8 @@ pub async fn run(
     let listen_failed = |source| ExchangeError::Listen { address: config.listen, source };
     let listener = TcpListener::bind(config.listen).await.map_err(listen_failed)?;
     let address = listener.local_addr().map_err(listen_failed)?;
-    let public_url = config.public_url.clone().unwrap_or_else(|| format!("http://{address}"));
+    let scheme = if config.tls.is_some() { "https" } else { "http" };
+    let public_url = config.public_url.clone().unwrap_or_else(|| format!("{scheme}://{address}"));
     let (close, closing) = watch::channel(false);
     let terms = serve::Terms {
         head: Duration::from_millis(config.request_head_ms),
@@ -150,7 +156,9 @@ pub async fn run(
     tracing::info!(%address, %exchange, data = %data.display(), "exchange is ready");
     on_ready(address);
 
-    let server = serve::serve(listener, http::router(app), terms, close.subscribe());
+    let refresh = Duration::from_millis(app.config.tls_refresh_ms);
+    let certificate = tokio::spawn(refresh_certificate(shown, refresh));
+    let server = serve::serve(listener, acceptor, http::router(app), terms, close.subscribe());
     let mut server = tokio::spawn(server);
     let outcome = tokio::select! {
         () = shutdown => Ok(()),
@@ -165,12 +173,32 @@ pub async fn run(
     }
     // In the middle of a word with its provider it need not be waited for: that is said again.
     payments.abort();
+    certificate.abort();
     // An error means that it stopped already.
     let _ = sequencer.send(sequencer::Request::Stop).await;
     let joined = tokio::task::spawn_blocking(move || thread.join()).await;
     match joined {
         Ok(Ok(())) => outcome,
         _ => Err(ExchangeError::SequencerDied),
+    }
+}
+
+/// Shows a new certificate when its files are new.
+async fn refresh_certificate(shown: Option<Shown>, every: Duration) {
+    let Some(mut shown) = shown else { return };
+    let mut last = String::new();
+    loop {
+        tokio::time::sleep(every).await;
+        match shown.refresh() {
+            Ok(true) => tracing::info!("the certificate is a new one"),
+            Ok(false) => {}
+            // Said once: until somebody mends it, it is the same every time.
+            Err(error) if error.to_string() == last => {}
+            Err(error) => {
+                last = error.to_string();
+                tracing::error!(?error, "the new certificate is not used: {error}");
+            }
+        }
     }
 }
 

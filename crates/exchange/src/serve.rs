@@ -23,7 +23,8 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tokio::time::{Sleep, sleep};
+use tokio::time::{Sleep, sleep, timeout};
+use tokio_rustls::TlsAcceptor;
 use tower_service::Service;
 
 use crate::http::caller::Peer;
@@ -31,6 +32,9 @@ use crate::rate::subscriber;
 
 /// How long accepting pauses when the system has no more file descriptors, say.
 const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
+
+/// How long a TLS handshake may take: a few messages, and no work of ours in between.
+const HANDSHAKE_MAX: Duration = Duration::from_secs(10);
 
 /// What is buffered of a connection's requests and answers beside what handlers hold.
 const BUFFER_BYTES: usize = 64 << 10;
@@ -125,6 +129,7 @@ impl Drop for Place {
 /// Serves until `closing` turns true, and then until the last request is answered.
 pub(crate) async fn serve(
     listener: TcpListener,
+    acceptor: Option<TlsAcceptor>,
     router: Router,
     terms: Terms,
     mut closing: watch::Receiver<bool>,
@@ -137,8 +142,9 @@ pub(crate) async fn serve(
                 Ok((stream, peer)) => match door.enter(peer.ip()) {
                     Some(place) => {
                         let (router, closing) = (router.clone(), closing.clone());
-                        let peer = Peer(peer.ip());
-                        connections.spawn(connection(stream, peer, place, router, closing));
+                        let (peer, acceptor) = (Peer(peer.ip()), acceptor.clone());
+                        let begun = connection(stream, acceptor, peer, place, router, closing);
+                        connections.spawn(begun);
                     }
                     None => tracing::debug!(%peer, "one connection too many"),
                 },
@@ -168,6 +174,7 @@ async fn closed(closing: &mut watch::Receiver<bool>) {
 
 async fn connection(
     stream: TcpStream,
+    acceptor: Option<TlsAcceptor>,
     peer: Peer,
     place: Place,
     router: Router,
@@ -179,7 +186,31 @@ async fn connection(
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "a connection keeps its delay");
     }
-    let socket = TokioIo::new(Socket { stream, patience: answer, stalled: None, _place: place });
+    let socket = Socket { stream, patience: answer, stalled: None, _place: place };
+    let Some(acceptor) = acceptor else {
+        return converse(socket, head, peer, router, closing).await;
+    };
+    // Who begins with anything else than TLS, or takes its time, is a stranger.
+    let greeted = tokio::select! {
+        greeted = timeout(head.min(HANDSHAKE_MAX), acceptor.accept(socket)) => greeted,
+        () = closed(&mut closing) => return,
+    };
+    match greeted {
+        Ok(Ok(private)) => converse(private, head, peer, router, closing).await,
+        Ok(Err(error)) => tracing::debug!(%error, "no TLS came about"),
+        Err(_) => tracing::debug!("no TLS came about in time"),
+    }
+}
+
+/// Answers what comes over a connection, until it ends.
+async fn converse(
+    socket: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    head: Duration,
+    peer: Peer,
+    router: Router,
+    mut closing: watch::Receiver<bool>,
+) {
+    let socket = TokioIo::new(socket);
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(head).max_buf_size(BUFFER_BYTES);
     let service = service_fn(move |mut request: hyper::Request<Incoming>| {

@@ -49,6 +49,7 @@ pub fn start(name: &str, args: &[&str], log: &Path) -> CliResult<Role> {
         .env(PARENT_VARIABLE, std::process::id().to_string())
         .env_remove("JUSHA_URL")
         .env_remove("JUSHA_TOKEN")
+        .env_remove("JUSHA_CA")
         .process_group(0)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())

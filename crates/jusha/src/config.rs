@@ -7,7 +7,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use client::Client;
+use client::{Client, Reach};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{CliError, CliResult, io};
@@ -22,6 +22,9 @@ pub struct Access {
     /// The account's token
     #[arg(long, env = "JUSHA_TOKEN", value_name = "TOKEN", hide_env_values = true, global = true)]
     pub token: Option<String>,
+    /// A file with the certificate authority to trust (PEM), for https [default: this computer's]
+    #[arg(long, env = "JUSHA_CA", value_name = "FILE", global = true)]
+    pub ca: Option<PathBuf>,
 }
 
 /// What is stored.
@@ -31,6 +34,9 @@ pub struct Stored {
     pub url: String,
     /// The account's token.
     pub token: String,
+    /// The authority to trust, instead of this computer's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ca: Option<PathBuf>,
 }
 
 impl Access {
@@ -42,14 +48,15 @@ impl Access {
         };
         let url = self.url.clone().or_else(|| stored.as_ref().map(|stored| stored.url.clone()));
         // A stored token is for the stored exchange: it is not sent to another one.
-        let token = self.token.clone().or_else(|| {
-            stored.filter(|stored| Some(&stored.url) == url.as_ref()).map(|stored| stored.token)
-        });
+        let stored = stored.filter(|stored| Some(&stored.url) == url.as_ref());
+        let (token, ca) = stored.map(|stored| (stored.token, stored.ca)).unzip();
+        let token = self.token.clone().or(token);
+        let reach = Reach { ca: self.ca.clone().or(ca.flatten()), at: None };
         let Some(url) = url else {
             return Err(CliError::new("no exchange is configured")
                 .hint("`jusha up` starts one here; `jusha login URL TOKEN` uses another one's"));
         };
-        Ok(Client::new(&url, token.as_deref().unwrap_or(""))?)
+        Ok(Client::reaching(&url, token.as_deref().unwrap_or(""), &reach)?)
     }
 }
 

@@ -91,7 +91,11 @@ impl From<ClientError> for CliError {
                 "is it running? `jusha up` starts one here; `jusha login URL TOKEN` or JUSHA_URL \
                  say which one to use",
             ),
-            ClientError::Url { .. } => Some("it looks like http://HOST:PORT"),
+            ClientError::Untrusted { .. } => Some(
+                "check the URL; if the exchange has an authority of its own, name its certificate: \
+                 --ca FILE, or JUSHA_CA",
+            ),
+            ClientError::Url { .. } => Some("it looks like https://HOST or http://HOST:PORT"),
             ClientError::Refused { status: 401 | 403, .. } => Some(
                 "`jusha login URL TOKEN` stores the token of your account; `jusha exchange account \
                  add NAME` makes one",

@@ -10,6 +10,7 @@ use std::time::Duration;
 use base::{AttemptId, LeaseId};
 use runtime::artefacts::Artefacts;
 use runtime::launch::Launcher;
+use tls::Trust;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
 use tokio::sync::{Semaphore, watch};
@@ -44,13 +45,16 @@ const REFUSAL_PAUSE_LAST: Duration = Duration::from_secs(5);
 pub(crate) async fn run(config: Config) -> Result<(), ProviderError> {
     let state = Arc::new(State::open(&config.data)?);
     let key = Arc::new(state.key()?);
-    let enrolment = enrol::enrolment(&state, &key, &config.name, config.join.as_deref()).await?;
+    let (join, ca) = (config.join.as_deref(), config.ca.as_deref());
+    let enrolment = enrol::enrolment(&state, &key, &config.name, join, ca).await?;
+    let trust = Trust::of(&enrolment.url, enrolment.ca.as_deref())?;
     let signals = |kind| {
         signal(kind).map_err(|source| ProviderError::System { what: "deliver signals", source })
     };
     let signals = [signals(SignalKind::terminate())?, signals(SignalKind::interrupt())?];
     let link = Link::start(Introduction {
         url: enrolment.url.clone(),
+        trust: trust.clone(),
         exchange: enrolment.exchange,
         machine: enrolment.machine,
         key: key.clone(),
@@ -66,7 +70,7 @@ pub(crate) async fn run(config: Config) -> Result<(), ProviderError> {
     let (reports, attempt_reports) = mpsc::unbounded_channel();
     let shared = Arc::new(Shared {
         exchange: enrolment.exchange,
-        blobs: Blobs::new(&enrolment.url, &enrolment.token, state.blobs()),
+        blobs: Blobs::new(&enrolment.url, &trust, &enrolment.token, state.blobs()),
         key,
         slots: Arc::new(Semaphore::new(config.slots as usize)),
         slot_pages_max: config.memory_mib_per_slot.saturating_mul(16),

@@ -12,6 +12,7 @@ use base::Digest;
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 use reqwest::StatusCode;
 use reqwest::header::{ACCEPT_ENCODING, CONTENT_ENCODING};
+use tls::Trust;
 use wire::{
     Arriving, BLOB_BYTES_MAX, BlobQuery, BlobStored, CodingError, ErrorBody, ZSTD, accepts_zstd,
 };
@@ -68,9 +69,9 @@ impl BlobError {
 }
 
 impl Blobs {
-    pub(crate) fn new(url: &str, token: &str, cache: PathBuf) -> Self {
+    pub(crate) fn new(url: &str, trust: &Trust, token: &str, cache: PathBuf) -> Self {
         trim(&cache, CACHE_BYTES_MAX);
-        let http = reqwest::Client::builder()
+        let http = crate::enrol::http(reqwest::Client::builder(), trust)
             .connect_timeout(Duration::from_secs(10))
             .read_timeout(STALL_MAX)
             .build()
@@ -271,7 +272,7 @@ mod tests {
             }
             requests
         });
-        (Blobs::new(&url, "token", PathBuf::from("/nonexistent")), requests)
+        (Blobs::new(&url, &Trust::default(), "token", PathBuf::from("/nonexistent")), requests)
     }
 
     async fn upload_to(accepts: &'static str, blob: &[u8]) -> (String, Vec<u8>) {

@@ -1,6 +1,10 @@
 //! Enrolment: a one-time code becomes a machine that the exchange knows by its key.
 
+use std::path::Path;
+
 use ed25519_dalek::{Signer, SigningKey};
+use tls::Trust;
+use tls::rustls::ClientConfig;
 use wire::{Enrolled, ErrorBody};
 
 use crate::ProviderError;
@@ -18,10 +22,8 @@ impl Join {
     pub(crate) fn parse(text: &str) -> Result<Self, ProviderError> {
         let refuse = |problem| ProviderError::JoinString { text: text.to_owned(), problem };
         let url = reqwest::Url::parse(text.trim()).map_err(|_| refuse("it is not a URL"))?;
-        match url.scheme() {
-            "http" => {}
-            "https" => return Err(refuse("this version speaks http only, not https")),
-            _ => return Err(refuse("it does not begin with http://")),
+        if !matches!(url.scheme(), "http" | "https") {
+            return Err(refuse("it begins neither with https:// nor with http://"));
         }
         let code = url
             .fragment()
@@ -41,9 +43,15 @@ pub(crate) async fn enrolment(
     key: &SigningKey,
     name: &str,
     join: Option<&str>,
+    ca: Option<&Path>,
 ) -> Result<Enrolment, ProviderError> {
     let join = join.map(Join::parse).transpose()?;
-    match (state.enrolment()?, join) {
+    let known = state.enrolment()?.map(|known| Enrolment {
+        // The exchange may have moved to another authority since.
+        ca: ca.map(Path::to_owned).or(known.ca),
+        ..known
+    });
+    match (known, join) {
         (Some(enrolment), None) => Ok(enrolment),
         (Some(enrolment), Some(join)) if enrolment.url == join.url => {
             tracing::info!("already enrolled with {}: the join code is left unused", join.url);
@@ -56,7 +64,7 @@ pub(crate) async fn enrolment(
         }),
         (None, None) => Err(ProviderError::NotEnrolled { data: state.root().to_owned() }),
         (None, Some(join)) => {
-            let enrolment = enrol(&join, key, name).await?;
+            let enrolment = enrol(&join, key, name, ca).await?;
             state.save_enrolment(&enrolment)?;
             tracing::info!("enrolled with {} as {}", enrolment.url, enrolment.machine);
             Ok(enrolment)
@@ -64,7 +72,12 @@ pub(crate) async fn enrolment(
     }
 }
 
-async fn enrol(join: &Join, key: &SigningKey, name: &str) -> Result<Enrolment, ProviderError> {
+async fn enrol(
+    join: &Join,
+    key: &SigningKey,
+    name: &str,
+    ca: Option<&Path>,
+) -> Result<Enrolment, ProviderError> {
     let public_key = key.verifying_key().to_bytes();
     let signature = key.sign(&wire::enrolment_bytes(&join.code, &public_key));
     let body = wire::Enrolment {
@@ -77,7 +90,10 @@ async fn enrol(join: &Join, key: &SigningKey, name: &str) -> Result<Enrolment, P
         url: join.url.clone(),
         source: source.into(),
     };
-    let response = reqwest::Client::new()
+    let trust = Trust::of(&join.url, ca)?;
+    let response = http(reqwest::Client::builder(), &trust)
+        .build()
+        .map_err(unreachable)?
         .post(format!("{}/v1/machines", join.url))
         .json(&body)
         .send()
@@ -95,6 +111,7 @@ async fn enrol(join: &Join, key: &SigningKey, name: &str) -> Result<Enrolment, P
             machine: enrolled.machine,
             account: enrolled.account,
             token: enrolled.token,
+            ca: ca.map(Path::to_owned),
         });
     }
     // Something that answers without an error body of ours is not an exchange.
@@ -110,6 +127,14 @@ async fn enrol(join: &Join, key: &SigningKey, name: &str) -> Result<Enrolment, P
     })
 }
 
+/// A client's beginnings, with whom it trusts.
+pub(crate) fn http(builder: reqwest::ClientBuilder, trust: &Trust) -> reqwest::ClientBuilder {
+    match trust.config() {
+        Some(config) => builder.use_preconfigured_tls(ClientConfig::clone(config)),
+        None => builder,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -119,10 +144,10 @@ mod tests {
         let join = Join::parse("http://127.0.0.1:7480/#join=abc-def").unwrap();
         assert_eq!(join.url, "http://127.0.0.1:7480");
         assert_eq!(join.code, "abc-def");
+        assert_eq!(Join::parse("https://host/#join=x").unwrap().url, "https://host");
         for (bad, problem) in [
             ("abc-def", "not a URL"),
-            ("ftp://host/#join=x", "begin with http"),
-            ("https://host/#join=x", "http only"),
+            ("ftp://host/#join=x", "begins neither"),
             ("http://host/", "no code"),
             ("http://host/#join=", "no code"),
         ] {

@@ -29,6 +29,9 @@ pub enum ProviderError {
         /// What is wrong with it.
         problem: &'static str,
     },
+    /// Whom to trust is unclear.
+    #[error(transparent)]
+    Tls(#[from] tls::TlsError),
     /// Nothing answers there, or something else does.
     #[error("no exchange answers at {url}")]
     Unreachable {
@@ -118,6 +121,10 @@ impl ProviderError {
             ProviderError::JoinString { .. } => {
                 "it looks like http://HOST:PORT/#join=CODE (quote it: the shell takes # for a \
                  comment)"
+                    .to_owned()
+            }
+            ProviderError::Tls(_) => {
+                "--ca names a file with the certificate of the exchange's authority, in PEM"
                     .to_owned()
             }
             ProviderError::Unreachable { .. } => {

@@ -53,6 +53,8 @@ pub struct Config {
     pub data: PathBuf,
     /// A join string, `http://host:port/#join=CODE`; needed once per directory.
     pub join: Option<String>,
+    /// For `https`: a file with the authorities to trust, instead of this computer's.
+    pub ca: Option<PathBuf>,
     /// Name shown to people.
     pub name: String,
     /// Tasks that may run at once.

@@ -10,11 +10,14 @@ use std::time::Duration;
 use base::{ExchangeId, MachineId};
 use ed25519_dalek::{Signer, SigningKey};
 use futures_util::{SinkExt, StreamExt};
+use tls::Trust;
 use tokio::net::TcpStream;
 use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
 use tokio::time::{Instant, timeout};
 use tokio_tungstenite::tungstenite::Message;
-use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async_with_config};
+use tokio_tungstenite::{
+    Connector, MaybeTlsStream, WebSocketStream, connect_async_tls_with_config,
+};
 use wire::{AskState, AttemptStart, OfferTerms, ToAgent, ToExchange};
 
 /// For connecting, and for each step of the introduction.
@@ -31,6 +34,7 @@ const SILENCE_MIN: Duration = Duration::from_secs(5);
 /// Who connects to whom.
 pub(crate) struct Introduction {
     pub url: String,
+    pub trust: Trust,
     pub exchange: ExchangeId,
     pub machine: MachineId,
     pub key: Arc<SigningKey>,
@@ -146,7 +150,9 @@ async fn connect(introduction: &Introduction) -> Result<(Socket, LinkEvent), End
         None => return Err(End::Lost(format!("{} is not an http URL", introduction.url))),
     };
     // Without Nagle's algorithm: small messages in both directions would wait 40 ms each.
-    let (mut socket, _) = timeout(STEP_MAX, connect_async_with_config(url, None, true))
+    let private = introduction.trust.config().cloned().map(Connector::Rustls);
+    let connecting = connect_async_tls_with_config(url, None, true, private);
+    let (mut socket, _) = timeout(STEP_MAX, connecting)
         .await
         .map_err(|_| lost("no answer"))?
         .map_err(|error| End::Lost(error.to_string()))?;

@@ -43,6 +43,9 @@ pub(crate) struct Enrolment {
     pub account: AccountId,
     /// For the blob endpoints.
     pub token: String,
+    /// The authorities to trust, instead of this computer's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ca: Option<PathBuf>,
 }
 
 impl State {

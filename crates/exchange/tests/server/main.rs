@@ -19,3 +19,4 @@ mod machines;
 mod payments;
 mod restart;
 mod statements;
+mod tls;

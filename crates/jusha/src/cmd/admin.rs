@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use base::{AccountId, Digest, JobId};
 use clap::{Args, Subcommand};
-use client::Client;
+use client::{Client, Reach};
 use wire::{Act, NewFees, NewStanding, PaymentDecision, Reason, Standing};
 
 use super::exchange;
@@ -37,6 +37,9 @@ pub struct Admin {
         global = true
     )]
     token: Option<String>,
+    /// A file with the certificate authority to trust (PEM), for https [default: this computer's]
+    #[arg(long, env = "JUSHA_CA", value_name = "FILE", global = true)]
+    ca: Option<PathBuf>,
     /// JSON on standard output
     #[arg(long, global = true)]
     json: bool,
@@ -169,13 +172,14 @@ pub async fn main(options: &Admin) -> CliResult {
 
 fn client(options: &Admin) -> CliResult<Client> {
     if let (Some(url), Some(token)) = (&options.url, &options.token) {
-        return Ok(Client::new(url, token)?);
+        let reach = Reach { ca: options.ca.clone(), at: None };
+        return Ok(Client::reaching(url, token, &reach)?);
     }
     let data = match &options.data {
         Some(data) => data.clone(),
         None => config::data_dir("exchange")?,
     };
-    exchange::operator(&data, options.url.as_deref())
+    exchange::operator(&data, options.url.as_deref(), options.ca.as_deref())
 }
 
 async fn accounts(client: &Client, json: bool) -> CliResult {

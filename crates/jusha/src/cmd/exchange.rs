@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use base::{AccountId, TransferId};
 use clap::{Args, Subcommand, ValueEnum};
-use client::Client;
+use client::{Client, Reach};
 use serde::Serialize;
 use tokio::signal::unix::{SignalKind, signal};
 use wire::{NewAccount, NewDeposit, Role};
@@ -35,6 +35,10 @@ pub struct Exchange {
     /// The file of settings [default: exchange.toml in the data directory]
     #[arg(long, value_name = "FILE", global = true)]
     config: Option<PathBuf>,
+    /// A file with the certificate authority (PEM) that its operator's commands trust, for https
+    /// [default: this computer's]
+    #[arg(long, env = "JUSHA_CA", value_name = "FILE", global = true)]
+    ca: Option<PathBuf>,
     #[command(flatten)]
     settings: Settings,
 }
@@ -137,7 +141,7 @@ pub async fn main(options: &Exchange) -> CliResult {
         Some(Verb::Backup { to }) => upkeep::backup(&data, to),
         Some(Verb::Restore { from }) => upkeep::restore(from, &data),
         Some(Verb::Account(AccountVerb::Add { name, role, credits, url, json })) => {
-            let operator = operator(&data, url.as_deref())?;
+            let operator = operator(&data, url.as_deref(), options.ca.as_deref())?;
             let credits = credits.unwrap_or(0);
             let opened = open_account_as(&operator, name, (*role).into(), credits).await?;
             if *json {
@@ -152,7 +156,7 @@ pub async fn main(options: &Exchange) -> CliResult {
             let audit = match of {
                 Some(path) => audit_files(path).await?,
                 None if url.is_some() || exchange::is_running(&data) => {
-                    operator(&data, url.as_deref())?.audit().await?
+                    operator(&data, url.as_deref(), options.ca.as_deref())?.audit().await?
                 }
                 None => audit_files(&data).await?,
             };
@@ -208,10 +212,12 @@ async fn serve(options: &Exchange, data: PathBuf) -> CliResult {
             _ = interrupt.recv() => {}
         }
     };
+    let (public_url, is_private) = (config.public_url.clone(), config.tls.is_some());
     let ready = |address: SocketAddr| {
-        let url = format!("http://{}", reachable(address));
+        let address = reachable(address);
+        let url = local_url(address, public_url.as_deref(), is_private);
         // The operator's commands can be told the URL instead.
-        if let Err(error) = fs::write(data.join(URL_FILE), &url) {
+        if let Err(error) = fs::write(data.join(URL_FILE), format!("{url}\n{address}\n")) {
             tracing::warn!("the URL is not noted in {}: {error}", data.display());
         }
         // A closed standard output is no reason not to serve.
@@ -219,6 +225,23 @@ async fn serve(options: &Exchange, data: PathBuf) -> CliResult {
     };
     exchange::run(config, shutdown, ready).await.map_err(|error| CliError::from_chain(&error))?;
     Ok(0)
+}
+
+/// The URL by which this computer's commands find the exchange: with TLS, by the name that its
+/// certificate has, which is the public one's.
+fn local_url(address: SocketAddr, public_url: Option<&str>, is_private: bool) -> String {
+    let host = public_url.and_then(|url| {
+        let (_, rest) = url.split_once("://")?;
+        let host = rest.split('/').next()?;
+        // Without a port; an IPv6 address keeps its brackets.
+        let end = if host.ends_with(']') { None } else { host.rfind(':') };
+        Some(&host[..end.unwrap_or(host.len())])
+    });
+    match (is_private, host) {
+        (false, _) => format!("http://{address}"),
+        (true, Some(host)) => format!("https://{host}:{}", address.port()),
+        (true, None) => format!("https://{address}"),
+    }
 }
 
 /// How to connect from this computer to an address that was bound.
@@ -235,7 +258,7 @@ fn reachable(address: SocketAddr) -> SocketAddr {
 }
 
 /// A client with the operator's token of the exchange in `data`.
-pub fn operator(data: &Path, url: Option<&str>) -> CliResult<Client> {
+pub fn operator(data: &Path, url: Option<&str>, ca: Option<&Path>) -> CliResult<Client> {
     let hint = "--data DIR says where the exchange keeps its data; it must have been started once";
     let read = |file: &str| {
         let path = data.join(file);
@@ -244,11 +267,15 @@ pub fn operator(data: &Path, url: Option<&str>) -> CliResult<Client> {
         })
     };
     let token = read(exchange::OPERATOR_TOKEN_FILE)?;
-    let url = match url {
-        Some(url) => url.to_owned(),
-        None => read(URL_FILE)?,
+    let ca = ca.map(Path::to_owned);
+    let Some(url) = url else {
+        let noted = read(URL_FILE)?;
+        let mut lines = noted.lines();
+        let url = lines.next().unwrap_or_default();
+        let at = lines.next().and_then(|address| address.parse().ok());
+        return Ok(Client::reaching(url, &token, &Reach { ca, at })?);
     };
-    Ok(Client::new(url.trim(), &token)?)
+    Ok(Client::reaching(url.trim(), &token, &Reach { ca, at: None })?)
 }
 
 /// A new account as its owner needs it.

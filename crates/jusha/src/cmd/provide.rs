@@ -31,6 +31,10 @@ pub struct Provide {
     /// [default: ~/.local/share/jusha/provider]
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
+    /// A file with the certificate authority to trust (PEM), for https; remembered with the
+    /// enrolment [default: this computer's]
+    #[arg(long, env = "JUSHA_CA", value_name = "FILE")]
+    ca: Option<PathBuf>,
     /// The machine's name, shown to people [default: this computer's]
     #[arg(long, value_name = "TEXT")]
     name: Option<String>,
@@ -61,9 +65,12 @@ pub async fn main(options: &Provide) -> CliResult {
     if let Err(reason) = io(runtime::doctor::check(&launcher), "start a worker")? {
         return Err(CliError::new(reason));
     }
+    let whole = |path: &PathBuf| io(path.canonicalize(), format_args!("read {}", path.display()));
+    let ca = options.ca.as_ref().map(whole).transpose()?;
     provider::run(Config {
         data,
         join: options.join.clone(),
+        ca,
         name: options.name.clone().unwrap_or_else(host_name),
         slots: options.slots.unwrap_or(cores),
         memory_mib_per_slot: options.memory,

@@ -110,7 +110,7 @@ async fn start(options: &Up, data: &Path) -> CliResult<Running> {
         args.extend(["--public-url", url]);
     }
     let (exchange, url) = children::start_exchange(&args, &data.join("exchange.log"))?;
-    let operator = exchange::operator(&exchange_data, Some(&url))?;
+    let operator = exchange::operator(&exchange_data, Some(&url), None)?;
     let accounts = accounts(data, &operator).await?;
     let seller = Client::new(&url, &accounts.seller_token)?;
     let provider_data = data.join("provider");
@@ -132,7 +132,7 @@ async fn start(options: &Up, data: &Path) -> CliResult<Running> {
     args.extend(options.containment.options());
     let mut provider = children::start("provider", &args, &data.join("provider.log"))?;
     wait_for_offer(&seller, &mut provider, &data.join("provider.log")).await?;
-    let kept = config::store(&Stored { url: url.clone(), token: accounts.buyer_token })?;
+    let kept = config::store(&Stored { url: url.clone(), token: accounts.buyer_token, ca: None })?;
     let second = seller.join_code().await?.join;
     tell(&url, &second, address.is_some(), kept.as_deref())?;
     Ok(Running { exchange, provider })

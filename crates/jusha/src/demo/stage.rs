@@ -121,7 +121,7 @@ impl Stage {
         self.narrator.head("An exchange and three machines, each a process of its own");
         self.narrator.say(&format!("    exchange  process {:<7} {url}", role.id()));
         self.exchange = Some(role);
-        self.operator = Some(operator(&data, Some(&url))?);
+        self.operator = Some(operator(&data, Some(&url), None)?);
         self.url = url;
         for (name, price) in MACHINES {
             self.start_machine(name, price).await?;

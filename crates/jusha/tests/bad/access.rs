@@ -65,8 +65,8 @@ async fn an_exchange_that_is_not_there_is_named() {
     for (url, said) in [
         // A port that nobody may listen on.
         ("http://127.0.0.1:1", ["can't be reached", "hint: is it running? `jusha up` starts one"]),
-        ("ftp://127.0.0.1", ["does not begin with http://", "hint: it looks like http://"]),
-        ("nonsense", ["is not the URL", "hint: it looks like http://"]),
+        ("ftp://127.0.0.1", ["begins neither with https:// nor", "hint: it looks like https://"]),
+        ("nonsense", ["is not the URL", "hint: it looks like https://"]),
     ] {
         let run = stage.buy(&["run", noop, "--url", url]);
         let ran = stage.scene.finish(run, b"").await;

@@ -68,6 +68,7 @@ impl Scene {
             .args(args)
             .env_remove("JUSHA_URL")
             .env_remove("JUSHA_TOKEN")
+            .env_remove("JUSHA_CA")
             .env("HOME", self.path("home"))
             .env("XDG_CONFIG_HOME", self.path("config"))
             .env("XDG_DATA_HOME", self.path("data"))

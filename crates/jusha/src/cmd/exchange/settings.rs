@@ -3,9 +3,10 @@
 
 use std::fs;
 use std::net::{IpAddr, SocketAddr};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
+use exchange::TlsFiles;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{CliError, CliResult, io};
@@ -25,6 +26,12 @@ pub struct Settings {
     /// How others reach it, for join strings [default: http:// and the address]
     #[arg(long, global = true, value_name = "URL", env = "JUSHA_EXCHANGE_PUBLIC_URL")]
     pub public_url: Option<String>,
+    /// The certificate to show, with its chain, in PEM; without one it speaks plain HTTP
+    #[arg(long, global = true, value_name = "FILE", env = "JUSHA_EXCHANGE_TLS_CERTIFICATE")]
+    pub tls_certificate: Option<PathBuf>,
+    /// The certificate's private key, in PEM
+    #[arg(long, global = true, value_name = "FILE", env = "JUSHA_EXCHANGE_TLS_KEY")]
+    pub tls_key: Option<PathBuf>,
     /// How often machines send a sign of life, in milliseconds [default: 2000]
     #[arg(long, global = true, value_name = "MS", env = "JUSHA_EXCHANGE_HEARTBEAT_MS")]
     pub heartbeat_ms: Option<u64>,
@@ -48,6 +55,7 @@ pub struct Settings {
     /// Proxies whose `x-forwarded-for` is believed, with commas between
     #[arg(
         long,
+        global = true,
         value_name = "ADDRESS",
         env = "JUSHA_EXCHANGE_TRUSTED_PROXIES",
         value_delimiter = ','
@@ -92,6 +100,8 @@ impl Settings {
         Settings {
             listen: self.listen.or(file.listen),
             public_url: self.public_url.or(file.public_url),
+            tls_certificate: self.tls_certificate.or(file.tls_certificate),
+            tls_key: self.tls_key.or(file.tls_key),
             heartbeat_ms: self.heartbeat_ms.or(file.heartbeat_ms),
             lapse_ms: self.lapse_ms.or(file.lapse_ms),
             reconnect_grace_ms: self.reconnect_grace_ms.or(file.reconnect_grace_ms),
@@ -120,6 +130,17 @@ impl Settings {
                 .hint("it begins with http:// or https://"));
         }
         config.public_url = self.public_url.clone();
+        config.tls = match (&self.tls_certificate, &self.tls_key) {
+            (None, None) => None,
+            (Some(certificate), Some(key)) => {
+                Some(TlsFiles { certificate: certificate.clone(), key: key.clone() })
+            }
+            (certificate, _) => {
+                let lacks = if certificate.is_some() { "tls_key" } else { "tls_certificate" };
+                return Err(CliError::new(format!("{lacks} is lacking"))
+                    .hint("TLS needs both, a certificate and its key"));
+            }
+        };
         config.heartbeat_ms = self.heartbeat_ms.unwrap_or(config.heartbeat_ms);
         config.lapse_after_ms = self.lapse_ms.unwrap_or(config.lapse_after_ms);
         // Asked for quick lapses, it should not be a lost connection that is waited for longer.
@@ -148,6 +169,10 @@ impl Settings {
     /// Every setting with the value that holds, a line each.
     pub fn described(&self, config: &exchange::Config) -> String {
         let proxies: Vec<String> = config.trusted_proxies.iter().map(IpAddr::to_string).collect();
+        let file = |path: Option<&PathBuf>| match path {
+            Some(path) => path.display().to_string(),
+            None => "none".to_owned(),
+        };
         let log = match self.log.unwrap_or_default() {
             LogFormat::Text => "text",
             LogFormat::Json => "json",
@@ -155,6 +180,8 @@ impl Settings {
         [
             ("listen", config.listen.to_string()),
             ("public_url", config.public_url.clone().unwrap_or_else(|| "from listen".to_owned())),
+            ("tls_certificate", file(config.tls.as_ref().map(|tls| &tls.certificate))),
+            ("tls_key", file(config.tls.as_ref().map(|tls| &tls.key))),
             ("heartbeat_ms", config.heartbeat_ms.to_string()),
             ("lapse_ms", config.lapse_after_ms.to_string()),
             ("reconnect_grace_ms", config.reconnect_grace_ms.to_string()),
@@ -203,6 +230,7 @@ mod tests {
                 Settings { public_url: Some("jusha.example".to_owned()), ..Settings::default() },
                 "URL",
             ),
+            (Settings { tls_key: Some("key".into()), ..Settings::default() }, "tls_certificate"),
             (Settings { connections: Some(0), ..Settings::default() }, "connections"),
         ] {
             let error = settings.config(Path::new("/nowhere")).unwrap_err().to_string();

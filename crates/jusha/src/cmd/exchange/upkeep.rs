@@ -32,16 +32,20 @@ pub async fn init(data: &Path, settings: Settings, name: &str, json: bool) -> Cl
     }
     terminal::line(&format!("account  {}\ntoken    {}", opened.account, opened.token))?;
     eprintln!("settings are in {}; start it with: jusha exchange", file.display());
-    eprintln!(
-        "it speaks plain HTTP: for more than one computer put a proxy before it that speaks TLS, \
-         set public_url to its https:// address and trusted_proxies to where it runs"
-    );
+    if settings.tls_certificate.is_none() {
+        eprintln!(
+            "it speaks plain HTTP: for more than one computer set public_url to an https:// \
+             address, and either tls_certificate and tls_key to the files of its certificate, or \
+             trusted_proxies to where a proxy runs that speaks TLS"
+        );
+    }
     Ok(0)
 }
 
 /// Runs the exchange for as long as it takes to open one account, for this computer only.
 async fn first_operator(mut config: exchange::Config, name: &str) -> CliResult<Opened> {
     config.listen = ([127, 0, 0, 1], 0).into();
+    config.tls = None;
     let data = config.data.clone();
     let (stop, stopped) = oneshot::channel::<()>();
     let (ready, address) = oneshot::channel();
@@ -71,6 +75,9 @@ async fn first_operator(mut config: exchange::Config, name: &str) -> CliResult<O
 /// Says what settings come to.
 pub fn check(data: &Path, settings: &Settings) -> CliResult {
     let config = settings.config(data)?;
+    if let Some(files) = &config.tls {
+        files.check().map_err(|error| CliError::from_chain(&error))?;
+    }
     terminal::line(&format!("{:<20} {}", "data", data.display()))?;
     terminal::line(&settings.described(&config))?;
     Ok(0)
