@@ -3,6 +3,7 @@
 //! It has no dependencies, of ours or of others: the first command a newcomer types should be
 //! at work within a second.
 
+mod api;
 mod chores;
 mod fuzz;
 mod guests;
@@ -25,6 +26,9 @@ cargo xtask calibrate [--dev] [--rounds N] [NAME...]
 cargo xtask fuzz [--seconds N] [--grow] [--jobs N]
                             the runtime's fuzzing loop on every core (60 s); failing inputs go
                             to fuzz/corpus, with --grow also those that show something new
+cargo xtask api [--seed N] [--examples N]
+                            requests made out of the API's description (schemathesis, from PyPI)
+                            against an exchange: no 5xx, and only answers that it describes
 cargo xtask sim --minutes N | --seeds N | --seed N [--from N]
                             whole exchanges in simulated time, with everything going wrong; a
                             failing seed is said, and --seed repeats it
@@ -46,6 +50,7 @@ fn main() -> ExitCode {
         ("tidy", []) => tidy::report(&root),
         ("calibrate", rest) => chores::calibrate(&root, rest),
         ("fuzz", rest) => fuzz::fuzz(&root, rest),
+        ("api", rest) => api::main(&root, rest),
         ("sim", rest) => chores::sim(&root, rest),
         ("guests", [build, rest @ ..]) if build == "build" => chores::build_guests(&root, rest),
         ("guests", rest) => guests::check(&root, rest),

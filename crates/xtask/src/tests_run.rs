@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use crate::{run, system, tidy};
+use crate::{api, run, system, tidy};
 
 /// Tests that ran.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -58,6 +58,7 @@ pub fn everything(root: &Path, quick: bool) -> Result<(), String> {
     if !quick {
         let args = ["test", "--workspace", "--locked", "--no-fail-fast", "--doc"];
         report.tests("doc tests", &mut cargo(&args), libtest_count);
+        report.step("api", || api::step(root));
     }
     report.close()
 }
