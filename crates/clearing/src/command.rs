@@ -77,6 +77,16 @@ pub enum Command {
         memory_mib_per_slot: u32,
         /// Transform versions that it runs.
         transforms: Vec<u32>,
+        /// Where it is, by its owner's word; empty when that is not said.
+        #[serde(default)]
+        region: String,
+    },
+    /// The exchange measured how fast a slot of a machine computes.
+    MeasureSpeed {
+        /// Which.
+        machine: MachineId,
+        /// Millions of fuel per second and slot.
+        speed_mfuel_per_s: u32,
     },
     /// Offer slots of a machine. Idempotent by (machine, client_order_id).
     PlaceAsk {
@@ -126,6 +136,11 @@ pub enum Command {
     SetInstrument {
         /// As it is from now on.
         instrument: Instrument,
+    },
+    /// The operator says what is traded: these, and whatever else there is takes no new orders.
+    SetInstruments {
+        /// As they are from now on.
+        instruments: Vec<Instrument>,
     },
     /// Buy computing. Sets `budget` aside and places the job's bid.
     SubmitJob {

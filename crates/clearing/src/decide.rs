@@ -68,8 +68,11 @@ impl Desk<'_> {
                 self.enrol_machine(*machine, *owner, *public_key, name)
             }
             Command::RetireMachine { account, machine } => self.retire_machine(*account, *machine),
-            Command::SetOffer { machine, slots, memory_mib_per_slot, transforms } => {
-                self.set_offer(*machine, *slots, *memory_mib_per_slot, transforms)
+            Command::SetOffer { machine, slots, memory_mib_per_slot, transforms, region } => {
+                self.set_offer(*machine, *slots, *memory_mib_per_slot, transforms, region)
+            }
+            Command::MeasureSpeed { machine, speed_mfuel_per_s } => {
+                self.measure_speed(*machine, *speed_mfuel_per_s)
             }
             Command::PlaceAsk { .. } => self.place_ask(command),
             Command::CancelOrder { account, order } => self.cancel_order(*account, *order),
@@ -77,7 +80,10 @@ impl Desk<'_> {
                 self.cancel_orders(*account, instrument.as_deref())
             }
             Command::CancelAfter { account, after_ms } => self.cancel_after(*account, *after_ms),
-            Command::SetInstrument { instrument } => self.set_instrument(instrument),
+            Command::SetInstrument { instrument } => {
+                self.set_instruments(std::slice::from_ref(instrument), false)
+            }
+            Command::SetInstruments { instruments } => self.set_instruments(instruments, true),
             Command::SubmitJob { .. } => self.submit_job(command),
             Command::TopUpJob { account, job, transfer, amount_nanocredits } => {
                 self.top_up_job(*account, *job, *transfer, *amount_nanocredits)

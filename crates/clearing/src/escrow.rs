@@ -152,6 +152,36 @@ impl State {
         covered as u32
     }
 
+    /// When a job's escrow is spent if it goes on as it did since its leases opened: when what is
+    /// left covers no attempt of any of its slots any more. `None` while nothing was paid under
+    /// them, and when what is left covers everything that is still to do.
+    pub fn exhaustion_at_ms(&self, job: JobId, now_ms: i64) -> Option<i64> {
+        let spending = &self.jobs[&job];
+        let live = || spending.live.iter().map(|attempt| &self.attempts[attempt]);
+        let is_covered = |attempt: &Attempt| {
+            attempt.fuel_allowance >= self.tasks[&attempt.task].figures.fuel_max
+        };
+        if spending.live.is_empty() || spending.pending.is_empty() && live().all(is_covered) {
+            return None;
+        }
+        let mut per_hour: i128 = 0;
+        let mut left = i128::from(self.escrow_nanocredits(job));
+        for attempt in live() {
+            let lease = &self.leases[&attempt.lease];
+            let (paid, fees) = (lease.fees.gross_nanocredits(lease.paid_nanocredits), lease.fees);
+            let held_ms = i128::from(now_ms.saturating_sub(lease.opened_at_ms).max(1));
+            per_hour += i128::from(paid) * HOUR_MS / held_ms;
+            let price = lease.price_nanocredits_per_tfuel;
+            let worst = self.worst_case(attempt.task, price, fees.buyer_basis_points);
+            left -= i128::from(worst.least());
+        }
+        if per_hour == 0 {
+            return None;
+        }
+        let ms = i64::try_from(left.max(0) * HOUR_MS / per_hour).ok()?;
+        now_ms.checked_add(ms)
+    }
+
     fn worst_case(
         &self,
         task: TaskId,
@@ -172,6 +202,8 @@ impl State {
         worst.covered_fuel(share).or_else(|| worst.covered_fuel(unreserved))
     }
 }
+
+const HOUR_MS: i128 = 3_600_000;
 
 const MOST: Usage = Usage {
     fuel: u64::MAX,

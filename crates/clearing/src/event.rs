@@ -115,7 +115,16 @@ pub enum Event {
     /// A machine left for good.
     MachineRetired { machine: MachineId },
     /// A machine's terms.
-    OfferSet { machine: MachineId, slots: u32, memory_mib_per_slot: u32, transforms: Vec<u32> },
+    OfferSet {
+        machine: MachineId,
+        slots: u32,
+        memory_mib_per_slot: u32,
+        transforms: Vec<u32>,
+        #[serde(default)]
+        region: String,
+    },
+    /// How fast a slot of a machine was found to be.
+    SpeedMeasured { machine: MachineId, speed_mfuel_per_s: u32, at_ms: i64 },
     /// An ask rests in the book (fills follow as events of their own).
     AskPlaced {
         order: OrderId,
@@ -172,6 +181,8 @@ pub enum Event {
     },
     /// A job got more money.
     JobToppedUp { job: JobId, amount_nanocredits: i64 },
+    /// At its pace of late, a job's escrow is spent soon.
+    JobRunningLow { job: JobId, exhaustion_at_ms: i64, at_ms: i64 },
     /// Escrow covers no more: nothing runs until a top-up.
     JobExhausted { job: JobId, at_ms: i64 },
     /// A top-up covers more: the job runs again.

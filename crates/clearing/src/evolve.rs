@@ -56,7 +56,8 @@ impl State {
             }
             Event::MachineEnrolled { .. }
             | Event::MachineRetired { .. }
-            | Event::OfferSet { .. } => self.fold_machine(event),
+            | Event::OfferSet { .. }
+            | Event::SpeedMeasured { .. } => self.fold_machine(event),
             Event::AskPlaced { .. }
             | Event::BidPlaced { .. }
             | Event::OrderReduced { .. }
@@ -65,6 +66,7 @@ impl State {
             | Event::ScanCutShort { .. } => self.fold_order(event),
             Event::JobSubmitted { .. }
             | Event::JobToppedUp { .. }
+            | Event::JobRunningLow { .. }
             | Event::JobExhausted { .. }
             | Event::JobResumed { .. }
             | Event::JobDone { .. }
@@ -153,10 +155,12 @@ impl State {
                     slots: 0,
                     memory_mib_per_slot: 0,
                     transforms: Vec::new(),
+                    region: String::new(),
                     open_leases: Vec::new(),
                     leases: Vec::new(),
                     earned_nanocredits: 0,
                     speed_mfuel_per_s: 0,
+                    speed_at_ms: None,
                     lease_ends: 0,
                 };
                 let attributes = attributes::of(&enrolled);
@@ -170,13 +174,21 @@ impl State {
                 retired.slots = 0;
                 self.market.set_group_capacity(group(*machine), Capacity::default());
             }
-            Event::OfferSet { machine, slots, memory_mib_per_slot, transforms } => {
+            Event::OfferSet { machine, slots, memory_mib_per_slot, transforms, region } => {
                 let offering = self.machine_mut(*machine);
                 offering.slots = *slots;
                 offering.memory_mib_per_slot = *memory_mib_per_slot;
                 offering.transforms = transforms.clone();
+                offering.region = region.clone();
                 let capacity = capacity(*slots, *memory_mib_per_slot);
                 self.market.set_group_capacity(group(*machine), capacity);
+            }
+            Event::SpeedMeasured { machine, speed_mfuel_per_s, at_ms } => {
+                let measured = self.machine_mut(*machine);
+                measured.speed_mfuel_per_s = *speed_mfuel_per_s;
+                measured.speed_at_ms = Some(*at_ms);
+                let attributes = attributes::of(measured);
+                self.market.set_group_attributes(group(*machine), attributes);
             }
             _ => unreachable!("{FITS}"),
         }
@@ -278,6 +290,7 @@ impl State {
                     submitted_budget_nanocredits: *budget_nanocredits,
                     paid_nanocredits: 0,
                     fees_nanocredits: 0,
+                    exhaustion_at_ms: None,
                     released_nanocredits: 0,
                     ask: *ask,
                     filters: filters.clone(),
@@ -314,8 +327,13 @@ impl State {
                 }
             }
             Event::JobToppedUp { job, amount_nanocredits } => {
-                let budget = &mut self.touch(*job).budget_nanocredits;
+                let topped_up = self.touch(*job);
+                topped_up.exhaustion_at_ms = None;
+                let budget = &mut topped_up.budget_nanocredits;
                 *budget = budget.checked_add(*amount_nanocredits).expect(FITS);
+            }
+            Event::JobRunningLow { job, exhaustion_at_ms, .. } => {
+                self.touch(*job).exhaustion_at_ms = Some(*exhaustion_at_ms);
             }
             Event::JobExhausted { job, .. } => self.touch(*job).phase = JobPhase::Exhausted,
             Event::JobResumed { job, .. } => self.touch(*job).phase = JobPhase::Active,

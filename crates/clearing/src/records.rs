@@ -46,6 +46,8 @@ pub struct Machine {
     pub memory_mib_per_slot: u32,
     /// Transform versions that it runs.
     pub transforms: Vec<u32>,
+    /// Where it is, by its owner's word; empty when that was not said.
+    pub region: String,
     /// Open leases, oldest first.
     pub open_leases: Vec<LeaseId>,
     /// All leases, oldest first.
@@ -54,6 +56,8 @@ pub struct Machine {
     pub earned_nanocredits: i64,
     /// Millions of fuel per second and slot, as the exchange measured it; 0 before.
     pub speed_mfuel_per_s: u32,
+    /// When that was.
+    pub speed_at_ms: Option<i64>,
     /// Of its last leases, newest in the lowest bit: whether its side ended it.
     pub lease_ends: u128,
 }
@@ -111,6 +115,9 @@ pub struct Job {
     pub paid_nanocredits: i64,
     /// Paid to the exchange on top of that.
     pub fees_nanocredits: i64,
+    /// When its escrow was foreseen to be spent, since the buyer was warned; a top-up takes the
+    /// warning back.
+    pub exhaustion_at_ms: Option<i64>,
     /// Given back to the buyer.
     pub released_nanocredits: i64,
     /// Takes only this ask (see [`market::Terms::only_ask`]).

@@ -111,6 +111,37 @@ pub enum Rejection {
         /// What it needs.
         needed_mib: u32,
     },
+    /// The machine is not where the instrument is.
+    #[error(
+        "{machine} is {}, and {instrument} is for {needed}: the agent's `--region` says where \
+         it is",
+        if region.is_empty() { "nowhere that it said" } else { region }
+    )]
+    OtherRegion {
+        /// The machine.
+        machine: MachineId,
+        /// Where it is, by its owner's word.
+        region: String,
+        /// The instrument.
+        instrument: String,
+        /// Where that is.
+        needed: String,
+    },
+    /// The machine was not found to be as fast as the instrument asks for.
+    #[error(
+        "a slot of {machine} was measured at {speed_mfuel_per_s} Mfuel/s and {instrument} needs \
+         {needed}: offer it in a slower one, or wait until it is measured again"
+    )]
+    TooSlow {
+        /// The machine.
+        machine: MachineId,
+        /// As measured by the exchange; 0 before.
+        speed_mfuel_per_s: u32,
+        /// The instrument.
+        instrument: String,
+        /// What it needs.
+        needed: u32,
+    },
     /// An ask for more slots than are free.
     #[error(
         "{quantity} slots asked for and {free} of {machine} are free: lower the quantity, or \
@@ -330,6 +361,8 @@ impl Rejection {
             Rejection::MachineRetired { .. } => "machine_retired",
             Rejection::SlotsOutOfRange { .. } => "slots_out_of_range",
             Rejection::SlotTooSmall { .. } => "slot_too_small",
+            Rejection::OtherRegion { .. } => "other_region",
+            Rejection::TooSlow { .. } => "too_slow",
             Rejection::ExceedsFreeSlots { .. } => "exceeds_free_slots",
             Rejection::ClientOrderConflict { .. } => "client_order_conflict",
             Rejection::CancelAfterOutOfRange { .. } => "cancel_after_out_of_range",

@@ -3,7 +3,9 @@
 mod world;
 
 use base::{AccountId, JobId, OrderId, TransferId, Usage};
-use clearing::{AttemptEnd, Command, JobPhase, LeaseEnd, LeasePhase, Rejection, TaskFigures};
+use clearing::{
+    AttemptEnd, Command, Event, JobPhase, LeaseEnd, LeasePhase, Rejection, TaskFigures,
+};
 use world::{BUDGET, BUYER, DEPOSIT, PRICE, World, code, finished, fuel, seller};
 
 const GFUEL: u64 = base::FUEL_PER_GFUEL;
@@ -108,6 +110,80 @@ fn a_cancelled_job_pays_what_was_accepted_and_gives_back_the_rest() {
     let top_up =
         Command::TopUpJob { account: BUYER, job, transfer: TransferId(4), amount_nanocredits: 1 };
     assert_eq!(code(world.run(top_up)), "job_over");
+}
+
+#[test]
+fn a_buyer_is_warned_once_before_the_money_is_spent() {
+    const MINUTE: i64 = 60_000;
+    let mut world = World::new(1, 1);
+    world.ask(0, 1, PRICE);
+    // Good for 100 Tfuel, at one a minute for 100 minutes.
+    world.ok(world.job_command(1, 1, 1, 100 * PRICE));
+    let warned = |events: &[Event]| {
+        events.iter().find_map(|event| match event {
+            Event::JobRunningLow { exhaustion_at_ms, .. } => Some(*exhaustion_at_ms),
+            _ => None,
+        })
+    };
+    let (begun_ms, job) = (world.now_ms, JobId(1));
+    let at = |world: &World| world.state.exhaustion_at_ms(job, world.now_ms);
+    assert_eq!(at(&world), None, "nothing is known of its pace");
+    // Computes up to a fuel at a minute, in as many attempts as that takes.
+    let compute = |world: &mut World, tfuel: i64| {
+        let when = |fuel: u64| begun_ms + (fuel / (base::FUEL_PER_TFUEL / 60_000)) as i64;
+        let wanted = tfuel as u64 * base::FUEL_PER_TFUEL;
+        let mut events = Vec::new();
+        while world.only(0).fuel_allowance < wanted {
+            let attempt = world.only(0);
+            let spent = Some(AttemptEnd::AllowanceSpent);
+            world.now_ms = when(attempt.fuel_allowance);
+            events.extend(world.receipt(&attempt, fuel(attempt.fuel_allowance), spent).unwrap());
+        }
+        let attempt = world.only(0);
+        world.now_ms = when(wanted);
+        events.extend(world.receipt(&attempt, fuel(wanted), None).unwrap());
+        warned(&events)
+    };
+    let mut tfuel = 0;
+    let told = loop {
+        tfuel += 1;
+        let told = compute(&mut world, tfuel);
+        let left = at(&world).unwrap() - begun_ms;
+        assert!((98 * MINUTE..=100 * MINUTE).contains(&left), "{left}");
+        if told.is_some() {
+            break told;
+        }
+    };
+    assert!((88..=90).contains(&tfuel), "ten minutes before: {tfuel}");
+    assert_eq!(told, at(&world));
+    assert_eq!(compute(&mut world, tfuel + 1), None, "once");
+    let top_up = |transfer, amount_nanocredits| Command::TopUpJob {
+        account: BUYER,
+        job,
+        transfer: TransferId(transfer),
+        amount_nanocredits,
+    };
+    world.ok(top_up(77, 100 * PRICE));
+    assert_eq!(world.state.job(job).unwrap().exhaustion_at_ms, None, "the warning is taken back");
+    assert!(at(&world).unwrap() > world.now_ms + 100 * MINUTE);
+    assert_eq!(compute(&mut world, tfuel + 30), None, "it goes on with the new money");
+    assert_eq!(world.state.job(job).unwrap().phase, JobPhase::Active);
+}
+
+#[test]
+fn money_that_covers_everything_is_no_cause_for_warnings() {
+    let mut world = World::new(1, 1);
+    world.ask(0, 1, PRICE);
+    let mut command = world.job_command(1, 1, 1, 1_000_000);
+    if let Command::SubmitJob { tasks, .. } = &mut command {
+        tasks[0].figures.fuel_max = base::FUEL_PER_TFUEL;
+    }
+    world.ok(command);
+    let attempt = world.only(0);
+    world.now_ms += 1_000;
+    let events = world.receipt(&attempt, fuel(base::FUEL_PER_TFUEL / 8), None).unwrap();
+    assert!(!events.iter().any(|event| matches!(event, Event::JobRunningLow { .. })));
+    assert_eq!(world.state.exhaustion_at_ms(JobId(1), world.now_ms), None);
 }
 
 #[test]

@@ -143,6 +143,56 @@ fn instruments_are_the_operators() {
 }
 
 #[test]
+fn a_machine_is_what_its_instrument_promises_or_leaves_the_book() {
+    let mut world = World::new(2, 4);
+    let plain = first_instruments().remove(1);
+    let fast =
+        Instrument { name: "cpu.2g.fast".into(), speed_min_mfuel_per_s: 3_000, ..plain.clone() };
+    let list =
+        |instruments: &[Instrument]| Command::SetInstruments { instruments: instruments.to_vec() };
+    world.ok(list(&[plain.clone(), fast.clone()]));
+    assert_eq!(code(world.run(list(&[plain.clone(), fast.clone()]))), "nothing");
+    assert_eq!(code(world.run(list(&[plain.clone(), plain.clone()]))), "instrument_flawed");
+    let suspended = world.state.market().instrument("cpu.4g.any").unwrap().1.suspended;
+    assert!(suspended, "what the list doesn't name");
+
+    let ask_in = |world: &World, n: u128, name: &str| {
+        let mut command = world.ask_command(n, 1, PRICE);
+        if let Command::PlaceAsk { instrument, client_order_id, .. } = &mut command {
+            *instrument = name.into();
+            client_order_id.push_str(&format!("{name} {}", world.sequence));
+        }
+        command
+    };
+    let measure =
+        |n, speed_mfuel_per_s| Command::MeasureSpeed { machine: machine(n), speed_mfuel_per_s };
+    let asks = |world: &World| world.state.machine_asks(machine(0)).count();
+    assert_eq!(code(world.run(ask_in(&world, 0, "cpu.2g.fast"))), "too_slow");
+    world.ok(measure(0, 3_000));
+    world.ok(ask_in(&world, 0, "cpu.2g.fast"));
+    world.ok(ask_in(&world, 0, INSTRUMENT));
+    assert_eq!(code(world.run(measure(9, 1))), "not_found");
+    world.ok(measure(0, 4_000));
+    assert_eq!(asks(&world), 2);
+    // It was throttled: it goes on in the book that asks for no speed.
+    world.ok(measure(0, 2_999));
+    assert_eq!(asks(&world), 1);
+    assert_eq!(world.state.machine(machine(0)).unwrap().speed_at_ms, Some(world.now_ms));
+    // Now that one asks for some, too.
+    world.ok(list(&[Instrument { speed_min_mfuel_per_s: 3_000, ..plain }]));
+    assert_eq!(asks(&world), 0);
+    // Speed is a filter of single bids, too.
+    world.ok(measure(1, 5_000));
+    world.ok(ask_in(&world, 1, INSTRUMENT));
+    let mut command = world.job_command(1, 1, 1, BUDGET);
+    if let Command::SubmitJob { filters, .. } = &mut command {
+        filters.at_least.0[clearing::attributes::SPEED] = 5_000;
+    }
+    world.ok(command);
+    assert_eq!(world.running(1).len(), 1);
+}
+
+#[test]
 fn filters_choose_the_machine() {
     let mut world = World::new(3, 1);
     for (n, price) in [(0, PRICE - 200), (1, PRICE - 100), (2, PRICE)] {

@@ -23,6 +23,8 @@ enum Step {
     Close { n: u8, which: u8, faulty: bool },
     Lapse { n: u8 },
     Offer { n: u8, slots: u32 },
+    Measure { n: u8, speed: u32 },
+    Instruments { which: u8 },
     Cancel { job: u8 },
     CancelOrder { order: u8 },
     TopUp { job: u8, transfer: u8, amount: i64 },
@@ -54,6 +56,8 @@ fn step() -> impl Strategy<Value = Step> {
             .prop_map(|(n, which, faulty)| Step::Close { n, which, faulty }),
         1 => (0..3u8).prop_map(|n| Step::Lapse { n }),
         1 => (0..3u8, 0..4u32).prop_map(|(n, slots)| Step::Offer { n, slots }),
+        1 => (0..3u8, 0..4u32).prop_map(|(n, speed)| Step::Measure { n, speed }),
+        1 => (0..12u8).prop_map(|which| Step::Instruments { which }),
         1 => (0..6u8).prop_map(|job| Step::Cancel { job }),
         1 => any::<u8>().prop_map(|order| Step::CancelOrder { order }),
         4 => (0..6u8, 0..4u8, 0..300_000i64)
@@ -159,6 +163,21 @@ fn run(steps: Vec<Step>) -> BTreeMap<String, u32> {
                 slots,
                 memory_mib_per_slot: if slots == 3 { 1_024 } else { 4_096 },
                 transforms: vec![1],
+                region: String::new(),
+            },
+            Step::Measure { n, speed } => {
+                Command::MeasureSpeed { machine: machine(n.into()), speed_mfuel_per_s: speed }
+            }
+            // Now and then the one that is traded is suspended, or asks for more.
+            Step::Instruments { which } => Command::SetInstruments {
+                instruments: market::first_instruments()
+                    .into_iter()
+                    .filter(|_| which > 0)
+                    .map(|found| market::Instrument {
+                        speed_min_mfuel_per_s: u32::from(which == 1),
+                        ..found
+                    })
+                    .collect(),
             },
             Step::Cancel { job } => Command::CancelJob { account: BUYER, job: JobId(job.into()) },
             Step::CancelOrder { order } => {

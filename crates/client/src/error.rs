@@ -35,6 +35,14 @@ pub enum ClientError {
         #[source]
         source: reqwest::Error,
     },
+    /// The feed can't be had.
+    #[error("the feed of {url} can't be had: {problem}")]
+    NoFeed {
+        /// The URL.
+        url: String,
+        /// Why.
+        problem: String,
+    },
     /// The exchange refused.
     #[error("{message} ({code})")]
     Refused {
@@ -80,6 +88,7 @@ impl ClientError {
     pub fn is_transient(&self) -> bool {
         match self {
             ClientError::Unreachable { .. }
+            | ClientError::NoFeed { .. }
             | ClientError::Gateway { .. }
             | ClientError::Altered(_) => true,
             ClientError::Coding { source, .. } => !matches!(source, CodingError::TooLong { .. }),

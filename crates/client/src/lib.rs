@@ -7,10 +7,13 @@
 
 mod blobs;
 mod error;
+mod feed;
 mod jobs;
+mod market;
 mod money;
 mod rest;
 
 pub use error::ClientError;
+pub use feed::{Feed, FeedNews, Follower, Step};
 pub use jobs::{Patience, random_id};
 pub use rest::{Client, Reach};

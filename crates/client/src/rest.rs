@@ -4,17 +4,16 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use base::{AccountId, Digest, JobId, MachineId, OrderId};
+use base::{AccountId, Digest, JobId, MachineId};
 use reqwest::{Method, RequestBuilder, Response, StatusCode};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tls::Trust;
 use tls::rustls::ClientConfig;
 use wire::{
-    AccountCreated, AccountView, BookView, ErrorBody, ExchangeInfo, InstrumentView, Invoice,
-    JobView, JoinCode, LeaseView, LedgerAudit, MachineView, NewAccount, NewDeposit, NewJob,
-    NewStanding, NewToken, OperatorAct, OrderView, Reason, TokenCreated, TokenView, TopUp,
-    TradeView, TransferView, Wallet,
+    AccountCreated, AccountView, ErrorBody, ExchangeInfo, Invoice, JobView, JoinCode, LeaseView,
+    LedgerAudit, MachineView, NewAccount, NewDeposit, NewJob, NewStanding, NewToken, OperatorAct,
+    Reason, TokenCreated, TokenView, TopUp, TransferView, Wallet,
 };
 
 use crate::ClientError;
@@ -37,6 +36,7 @@ pub struct Client {
     http: reqwest::Client,
     url: String,
     token: String,
+    trust: Trust,
 }
 
 impl Client {
@@ -56,7 +56,8 @@ impl Client {
         let mut http = reqwest::Client::builder()
             .connect_timeout(Duration::from_secs(10))
             .read_timeout(ANSWER_MAX);
-        if let Some(config) = Trust::of(url, reach.ca.as_deref())?.config() {
+        let trust = Trust::of(url, reach.ca.as_deref())?;
+        if let Some(config) = trust.config() {
             http = http.use_preconfigured_tls(ClientConfig::clone(config));
         }
         if let (Some(at), Some(host)) = (reach.at, parsed.domain()) {
@@ -69,12 +70,23 @@ impl Client {
             http,
             url: url.trim_end_matches('/').to_owned(),
             token: token.trim().to_owned(),
+            trust,
         })
     }
 
     /// Where the exchange is.
     pub fn url(&self) -> &str {
         &self.url
+    }
+
+    /// The account's token; empty without one.
+    pub(crate) fn token(&self) -> &str {
+        &self.token
+    }
+
+    /// Whom it trusts to be the exchange.
+    pub(crate) fn trust(&self) -> &Trust {
+        &self.trust
     }
 
     /// Who the exchange is and how far its journal is.
@@ -210,36 +222,6 @@ impl Client {
         self.get(&format!("/v1/jobs/{job}/invoice")).await
     }
 
-    /// The account's orders.
-    pub async fn orders(&self) -> Result<Vec<OrderView>, ClientError> {
-        self.get("/v1/orders").await
-    }
-
-    /// One order.
-    pub async fn order(&self, order: OrderId) -> Result<OrderView, ClientError> {
-        self.get(&format!("/v1/orders/{order}")).await
-    }
-
-    /// Withdraws an order.
-    pub async fn cancel_order(&self, order: OrderId) -> Result<OrderView, ClientError> {
-        self.json(self.request(Method::DELETE, &format!("/v1/orders/{order}"))).await
-    }
-
-    /// What is traded.
-    pub async fn instruments(&self) -> Result<Vec<InstrumentView>, ClientError> {
-        self.get("/v1/instruments").await
-    }
-
-    /// An instrument's book.
-    pub async fn book(&self, instrument: &str) -> Result<BookView, ClientError> {
-        self.get(&format!("/v1/instruments/{instrument}/book")).await
-    }
-
-    /// An instrument's last fills.
-    pub async fn trades(&self, instrument: &str) -> Result<Vec<TradeView>, ClientError> {
-        self.get(&format!("/v1/instruments/{instrument}/trades")).await
-    }
-
     /// The account's leases, bought and sold.
     pub async fn leases(&self) -> Result<Vec<LeaseView>, ClientError> {
         self.get("/v1/leases").await
@@ -267,7 +249,10 @@ impl Client {
         self.json(self.request(Method::POST, path).json(body)).await
     }
 
-    async fn json<A: DeserializeOwned>(&self, request: RequestBuilder) -> Result<A, ClientError> {
+    pub(crate) async fn json<A: DeserializeOwned>(
+        &self,
+        request: RequestBuilder,
+    ) -> Result<A, ClientError> {
         self.read(self.answer(request).await?).await
     }
 

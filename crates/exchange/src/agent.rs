@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::extract::State;
 use axum::extract::ws::rejection::WebSocketUpgradeRejection;
@@ -20,6 +20,7 @@ use tokio::sync::{mpsc, oneshot};
 use wire::{OfferTerms, SignedReceipt, Standing, ToAgent, ToExchange};
 
 use crate::app::App;
+use crate::calibration::{Measuring, Next};
 use crate::config::limits;
 use crate::core::Core;
 use crate::error::ApiError;
@@ -27,10 +28,12 @@ use crate::outbox;
 use crate::presence::Link;
 use crate::receipts::{self, ReceiptFlaw};
 use crate::secrets;
-use crate::sequencer::{About, Failure, Request};
+use crate::sequencer::{About, Failure, Request, unix_ms};
 use crate::text;
 
 const TIMEOUT: Duration = Duration::from_secs(limits::AGENT_TIMEOUT_S);
+/// Between two looks whether a machine is to be measured.
+const MEASURE_LOOK: Duration = Duration::from_secs(60);
 
 /// The WebSocket of one agent
 ///
@@ -58,6 +61,7 @@ struct Known {
     machine: MachineId,
     owner: AccountId,
     public_key: [u8; 32],
+    measurable: bool,
 }
 
 /// Why a connection ends before it began.
@@ -117,6 +121,8 @@ async fn serve(app: Arc<App>, socket: WebSocket) {
     let writer = tokio::spawn(async move {
         loop {
             let message = tokio::select! {
+                // The Welcome goes before anything else.
+                biased;
                 message = outgoing.recv() => message,
                 Some(message) = answers.recv() => Some(message),
             };
@@ -175,15 +181,17 @@ async fn greet(
     }
     let bytes = wire::challenge_bytes(exchange, machine, &nonce);
     wire::verify_signature(&found.public_key, &bytes, &signature)?;
-    let OfferTerms { name: _, slots, memory_mib_per_slot, transforms, agent_version } = offer;
+    let OfferTerms { slots, memory_mib_per_slot, transforms, region, measurable, .. } = offer;
+    let agent_version = offer.agent_version;
+    let region = text::cleaned(&region);
     tracing::debug!(%machine, agent_version, slots, "hello");
-    if (slots, memory_mib_per_slot, &transforms)
-        != (found.slots, found.memory_mib_per_slot, &found.transforms)
+    if (slots, memory_mib_per_slot, &transforms, &region)
+        != (found.slots, found.memory_mib_per_slot, &found.transforms, &found.region)
     {
-        let command = Command::SetOffer { machine, slots, memory_mib_per_slot, transforms };
+        let command = Command::SetOffer { machine, slots, memory_mib_per_slot, transforms, region };
         app.sequencer.command(command).await?;
     }
-    Ok(Known { machine, owner: found.owner, public_key: found.public_key })
+    Ok(Known { machine, owner: found.owner, public_key: found.public_key, measurable })
 }
 
 /// One connected agent.
@@ -196,8 +204,26 @@ struct Agent<'a> {
 
 impl Agent<'_> {
     async fn listen(&self, stream: &mut SplitStream<WebSocket>) {
-        while let Some(text) = next_text(stream).await {
+        let mut measuring = Measuring::new(self.known.machine);
+        let mut look = tokio::time::interval(MEASURE_LOOK);
+        look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            let text = tokio::select! {
+                text = next_text(stream) => text,
+                _ = look.tick() => {
+                    if !self.look(&mut measuring).await {
+                        break;
+                    }
+                    continue;
+                }
+            };
+            let Some(text) = text else { break };
             let going_on = match serde_json::from_str(&text) {
+                Ok(
+                    message @ (ToExchange::MeasureReady { .. }
+                    | ToExchange::Measured { .. }
+                    | ToExchange::MeasureFailed { .. }),
+                ) => self.measured(&mut measuring, &message).await,
                 Ok(message) => self.hear(message).await,
                 // A newer agent may say things that are unknown here.
                 Err(error) => {
@@ -271,6 +297,60 @@ impl Agent<'_> {
                 self.command(Command::CloseLease { machine, lease, reason }, About::Close).await
             }
             ToExchange::Receipt(signed) => self.receipt(signed).await,
+            ToExchange::MeasureReady { .. }
+            | ToExchange::Measured { .. }
+            | ToExchange::MeasureFailed { .. } => true,
+        }
+    }
+
+    /// Whether it is time to measure the machine, or to give that up.
+    async fn look(&self, measuring: &mut Measuring) -> bool {
+        let Some(calibration) = self.app.calibration.as_ref().filter(|_| self.known.measurable)
+        else {
+            return true;
+        };
+        if !measuring.is_idle() {
+            return self.act(measuring.tick(Instant::now())).await;
+        }
+        let (machine, every_ms) = (self.known.machine, self.app.config.measure_every_ms);
+        let due = move |core: &mut Core| {
+            let found = core.state.machine(machine)?;
+            let is_due = found.speed_at_ms.is_none_or(|at_ms| unix_ms() - at_ms >= every_ms);
+            // A slot that is leased is the buyer's.
+            Some(is_due && core.state.slots_leased(machine) < found.slots)
+        };
+        match self.app.sequencer.read(due).await {
+            Ok(Some(true)) => self.act(measuring.begin(calibration, Instant::now())).await,
+            Ok(_) => true,
+            Err(_) => false,
+        }
+    }
+
+    async fn measured(&self, measuring: &mut Measuring, message: &ToExchange) -> bool {
+        let now = Instant::now();
+        match &self.app.calibration {
+            Some(calibration) => self.act(measuring.hear(message, calibration, now)).await,
+            None => true,
+        }
+    }
+
+    async fn act(&self, next: Next) -> bool {
+        if let Some(message) = next.say
+            && self.direct.send(message).await.is_err()
+        {
+            return false;
+        }
+        let Some(speed_mfuel_per_s) = next.speed_mfuel_per_s else { return true };
+        let machine = self.known.machine;
+        tracing::info!(%machine, speed_mfuel_per_s, "measured");
+        let command = Command::MeasureSpeed { machine, speed_mfuel_per_s };
+        match self.app.sequencer.command(command).await {
+            // It was retired meanwhile.
+            Ok(()) | Err(Failure::Rejected(_)) => true,
+            Err(failure) => {
+                tracing::warn!(%machine, %failure, "what was measured is not noted");
+                true
+            }
         }
     }
 

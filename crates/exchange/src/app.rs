@@ -7,6 +7,7 @@ use base::{Digest, ExchangeId};
 use tokio::sync::{Notify, Semaphore, watch};
 
 use crate::blobs::{BlobError, BlobStore};
+use crate::calibration::Calibration;
 use crate::config::Config;
 use crate::error::ApiError;
 use crate::metrics::Metrics;
@@ -29,6 +30,8 @@ pub(crate) struct App {
     pub operator_token: Digest,
     pub sequencer: Sequencer,
     pub blobs: Arc<dyn BlobStore>,
+    /// How machines' speed is measured, if the operator provided for it.
+    pub calibration: Option<Calibration>,
     pub blob_reads: Arc<Semaphore>,
     /// Uploads of blobs under way.
     pub blob_writes: Semaphore,

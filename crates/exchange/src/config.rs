@@ -76,6 +76,10 @@ pub struct Config {
     pub address_rate: Rate,
     /// Proxies whose `x-forwarded-for` is believed.
     pub trusted_proxies: Vec<IpAddr>,
+    /// How often a machine's speed is measured anew.
+    pub measure_every_ms: i64,
+    /// What is traded, set at each start; absent leaves what there is.
+    pub instruments: Option<Vec<wire::NewInstrument>>,
     /// Messages that a reader of the feed may be behind before it is dropped.
     pub feed_ring: usize,
     /// How often the feed says where it is, and looks whether a token still holds.
@@ -115,6 +119,8 @@ impl Config {
             account_rate: Rate { per_second: 1_000, burst: 5_000 },
             address_rate: Rate { per_second: 50, burst: 1_000 },
             trusted_proxies: Vec::new(),
+            measure_every_ms: 24 * 60 * 60 * 1_000,
+            instruments: None,
             feed_ring: 1_024,
             feed_heartbeat_ms: 5_000,
             snapshot_entries: 10_000,

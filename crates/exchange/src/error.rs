@@ -37,6 +37,9 @@ pub enum ExchangeError {
         /// The directory.
         path: PathBuf,
     },
+    /// What the operator wants traded can't be.
+    #[error("the instruments can't be set: {0}")]
+    Instruments(String),
     /// The address can't be listened on.
     #[error("can't listen on {address}: another program may have the port; try --listen")]
     Listen {

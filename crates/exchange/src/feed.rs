@@ -13,8 +13,8 @@ use clearing::Event;
 use market::{InstrumentId, Side};
 use tokio::sync::broadcast;
 use wire::{
-    AccountSnapshot, AccountUpdate, BookSnapshot, BookUpdate, FeedMessage, FillView, PriceLevel,
-    ReceiptView, TradeView,
+    AccountSnapshot, AccountUpdate, BookSnapshot, BookUpdate, FeedMessage, FillView, JobNews,
+    PriceLevel, ReceiptView, TradeView,
 };
 
 use crate::config::limits;
@@ -57,6 +57,7 @@ pub(crate) struct Touched {
 #[derive(Debug, Default)]
 struct TouchedAccount {
     orders: BTreeSet<OrderId>,
+    jobs: BTreeSet<JobId>,
     fills: Vec<FillView>,
     leases: BTreeSet<LeaseId>,
     attempts: BTreeSet<AttemptId>,
@@ -142,6 +143,16 @@ impl Touched {
                     });
                 }
                 self.note_trade(core, *ask, *price_nanocredits_per_tfuel, *at_ms);
+            }
+            Event::JobSubmitted { job, .. }
+            | Event::JobRunningLow { job, .. }
+            | Event::JobToppedUp { job, .. }
+            | Event::JobExhausted { job, .. }
+            | Event::JobResumed { job, .. }
+            | Event::JobDone { job, .. }
+            | Event::JobCancelled { job, .. } => {
+                let Some(found) = core.state.job(*job) else { return };
+                self.account(found.account).jobs.insert(*job);
             }
             Event::LeaseOpened { lease, .. } | Event::LeaseClosed { lease, .. } => {
                 self.note_lease(core, *lease, |account| {
@@ -243,6 +254,16 @@ impl Core {
                 .orders
                 .into_iter()
                 .filter_map(|order| views::own_order(self, account, order))
+                .collect(),
+            jobs: touched
+                .jobs
+                .into_iter()
+                .filter_map(|job| self.state.job(job))
+                .map(|job| JobNews {
+                    job: job.job,
+                    state: views::job_state(job),
+                    exhaustion_at_ms: job.exhaustion_at_ms,
+                })
                 .collect(),
             fills: touched.fills,
             leases: touched

@@ -85,6 +85,7 @@ fn described_routes() -> (Router<Arc<App>>, OpenApi) {
         .routes(routes!(operator::kill))
         .routes(routes!(operator::remove_blob))
         .routes(routes!(operator::acts))
+        .routes(routes!(operator::instruments, operator::set_instruments))
         .routes(routes!(accounts::deposit))
         .routes(routes!(accounts::wallet))
         .routes(routes!(accounts::transfers))
@@ -116,6 +117,7 @@ fn described_routes() -> (Router<Arc<App>>, OpenApi) {
         .routes(routes!(market::trades))
         .routes(routes!(candles::candles))
         .routes(routes!(candles::ticker))
+        .routes(routes!(candles::reference_prices))
         .routes(routes!(feed::connect))
         .routes(routes!(crate::agent::connect))
         .split_for_parts();

@@ -23,12 +23,15 @@ mod app;
 mod audit;
 mod backup;
 mod blobs;
+mod calibration;
 mod config;
 mod core;
 mod error;
 mod feed;
 mod http;
+mod in_process;
 mod index;
+mod instruments;
 mod invoice;
 mod metrics;
 mod outbox;
@@ -37,6 +40,7 @@ mod payments;
 mod presence;
 mod rate;
 mod receipts;
+mod reference_prices;
 mod secrets;
 mod sequencer;
 mod serve;
@@ -63,8 +67,11 @@ use tokio_rustls::TlsAcceptor;
 pub use audit::{AuditError, audit};
 pub use backup::{Backup, BackupError, backup, restore};
 pub use blobs::{BlobError, BlobReader, BlobStore, BlobWriter, DiskBlobs};
+pub use calibration::{Answer, Answers, CALIBRATION_FILE, CALIBRATION_MODULE_FILE};
 pub use config::{Config, TlsFiles};
 pub use error::ExchangeError;
+pub use in_process::InProcess;
+pub use instruments::{InstrumentFlaw, check_instruments};
 pub use payments::{
     ManualPayments, PaymentOrder, PaymentProgress, PaymentProvider, PaymentProviderError,
 };
@@ -107,11 +114,17 @@ pub async fn run(
     let database = data.join(DATABASE_FILE);
     let store = SqliteStore::open(&database, ExchangeId(fresh))?;
     let blobs: Arc<dyn BlobStore> = Arc::new(DiskBlobs::open(data.join("blobs"))?);
+    let calibration = calibration::Calibration::load(&data, blobs.as_ref())?;
     // The names of the database and of the blobs' directory.
     sync_directory(&data)?;
     let exchange = store.exchange();
     let new_reader = store.reader_maker();
     let (sequencer, thread) = sequencer::start(Box::new(store), &config)?;
+    if let Some(list) = &config.instruments {
+        let instruments = list.iter().map(instruments::of_wire).collect();
+        let set = sequencer.command(clearing::Command::SetInstruments { instruments });
+        set.await.map_err(|failure| ExchangeError::Instruments(failure.to_string()))?;
+    }
 
     let listen_failed = |source| ExchangeError::Listen { address: config.listen, source };
     let listener = TcpListener::bind(config.listen).await.map_err(listen_failed)?;
@@ -133,6 +146,7 @@ pub async fn run(
         operator_token: secrets::digest(&operator_token),
         sequencer: sequencer.clone(),
         blobs,
+        calibration,
         blob_reads: Arc::new(Semaphore::new(config::limits::BLOB_READS)),
         blob_writes: Semaphore::new(config::limits::BLOB_WRITES),
         large_bodies: Semaphore::new(config::limits::LARGE_BODIES),

@@ -186,6 +186,7 @@ fn ask_state(info: OrderInfo<'_>) -> Option<(MachineId, AskState)> {
     let ask = AskState {
         order: info.order.order,
         client_order_id: client_order_id.clone(),
+        instrument: info.instrument.to_owned(),
         leaves_quantity: info.order.leaves_quantity,
         price_nanocredits_per_tfuel: info.order.price_nanocredits,
     };

@@ -16,6 +16,7 @@ use crate::config::limits;
 use crate::core::Core;
 use crate::outbox;
 use crate::payments::{self, PaymentProvider};
+use crate::sequencer::unix_ms;
 
 /// Open asks that a book lists one by one.
 const BOOK_ORDERS: usize = 100;
@@ -40,7 +41,21 @@ pub(crate) fn machine(core: &Core, machine: &Machine) -> MachineView {
         slots: machine.slots,
         slots_leased: core.state.slots_leased(machine.machine),
         memory_mib_per_slot: machine.memory_mib_per_slot,
+        region: machine.region.clone(),
+        speed_mfuel_per_s: machine.speed_mfuel_per_s,
+        speed_at_ms: machine.speed_at_ms,
         earned_nanocredits: machine.earned_nanocredits,
+    }
+}
+
+/// Where a job is in its life.
+pub(crate) fn job_state(job: &Job) -> JobState {
+    match job.phase {
+        JobPhase::Active if job.leases.is_empty() => JobState::Waiting,
+        JobPhase::Active => JobState::Running,
+        JobPhase::Exhausted => JobState::Exhausted,
+        JobPhase::Done => JobState::Done,
+        JobPhase::Cancelled => JobState::Cancelled,
     }
 }
 
@@ -52,13 +67,9 @@ pub(crate) fn job(core: &Core, job: &Job) -> JobView {
         job: job.job,
         version: core.version(job.job),
         name: job.name.clone(),
-        state: match job.phase {
-            JobPhase::Active if job.leases.is_empty() => JobState::Waiting,
-            JobPhase::Active => JobState::Running,
-            JobPhase::Exhausted => JobState::Exhausted,
-            JobPhase::Done => JobState::Done,
-            JobPhase::Cancelled => JobState::Cancelled,
-        },
+        state: job_state(job),
+        exhaustion_at_ms: core.state.exhaustion_at_ms(job.job, unix_ms()),
+        running_low: job.exhaustion_at_ms.is_some() && job.phase == JobPhase::Active,
         instrument: job.instrument.clone(),
         submitted_at_ms: job.submitted_at_ms,
         ended_at_ms: job.ended_at_ms,
@@ -316,5 +327,6 @@ pub(crate) fn merged(candles: &[CandleView]) -> Option<CandleView> {
         quantity: sum(|candle| candle.quantity),
         turnover_nanocredits_per_tfuel: sum(|candle| candle.turnover_nanocredits_per_tfuel),
         trades: sum(|candle| candle.trades),
+        volume_fuel: sum(|candle| candle.volume_fuel),
     })
 }

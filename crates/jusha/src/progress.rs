@@ -18,6 +18,7 @@ pub struct Progress {
     bars: Option<Bars>,
     told: BTreeMap<TaskId, Told>,
     waiting: Option<String>,
+    running_low: bool,
 }
 
 struct Bars {
@@ -45,7 +46,7 @@ impl Progress {
             });
             Bars { all, running: BTreeMap::new(), total }
         });
-        Progress { names, bars, told: BTreeMap::new(), waiting: None }
+        Progress { names, bars, told: BTreeMap::new(), waiting: None, running_low: false }
     }
 
     /// A line that stays.
@@ -85,6 +86,16 @@ impl Progress {
             }
             self.waiting = waiting;
         }
+        if job.running_low && !self.running_low {
+            let at = job.exhaustion_at_ms.map(crate::terminal::time);
+            self.say(&format!(
+                "the budget is spent at about {}: `jusha jobs top-up {} CREDITS` adds to it; \
+                 without, the tasks stop at checkpoints",
+                at.unwrap_or_else(|| "any moment".to_owned()),
+                job.job
+            ));
+        }
+        self.running_low = job.running_low;
         if let Some(total) = self.bars.as_ref().and_then(|bars| bars.total.as_ref()) {
             total.set_position(job.tasks.iter().filter(|task| is_over(task)).count() as u64);
         }

@@ -141,6 +141,8 @@ mod tests {
             slots: 1,
             budget_nanocredits: 1,
             paid_nanocredits: 3_100_000,
+            exhaustion_at_ms: None,
+            running_low: false,
             waiting_reason: None,
             task_count: tasks.len() as u32,
             tasks: tasks

@@ -20,13 +20,16 @@ pub fn clean(text: &str) -> Cow<'_, str> {
 
 /// Writes to standard output. A reader that went away (`| head`) ends the command in silence.
 pub fn out(bytes: &[u8]) -> CliResult<()> {
+    out_while_read(bytes).map(drop)
+}
+
+/// The same for what has no end; false when nobody reads it any more.
+pub fn out_while_read(bytes: &[u8]) -> CliResult<bool> {
     let mut stdout = std::io::stdout().lock();
-    let written = stdout.write_all(bytes).and_then(|()| stdout.flush());
-    match written {
-        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
-            Err(CliError::new(format!("can't write to standard output: {error}")))
-        }
-        _ => Ok(()),
+    match stdout.write_all(bytes).and_then(|()| stdout.flush()) {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(false),
+        Err(error) => Err(CliError::new(format!("can't write to standard output: {error}"))),
     }
 }
 

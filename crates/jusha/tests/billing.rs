@@ -2,6 +2,7 @@
 //! the program does, and however the job's money and orders take their turns.
 
 mod stage;
+mod trading;
 
 use std::collections::BTreeMap;
 

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use base::{AttemptId, LeaseId};
+use base::{AttemptId, Digest, LeaseId};
 use runtime::artefacts::Artefacts;
 use runtime::launch::Launcher;
 use tls::Trust;
@@ -25,6 +25,7 @@ use crate::attempt::{Control, Report, Shared};
 use crate::blobs::Blobs;
 use crate::drive::drive;
 use crate::link::{Introduction, Link, LinkEvent};
+use crate::measure::measure;
 use crate::pause::FaultPause;
 use crate::reconcile::{Ours, reconcile};
 use crate::state::State;
@@ -63,6 +64,8 @@ pub(crate) async fn run(config: Config) -> Result<(), ProviderError> {
             slots: config.slots,
             memory_mib_per_slot: config.memory_mib_per_slot,
             transforms: vec![runtime::TRANSFORM_VERSION],
+            region: config.region.clone(),
+            measurable: true,
             agent_version: env!("CARGO_PKG_VERSION").to_owned(),
         },
     });
@@ -99,6 +102,7 @@ pub(crate) async fn run(config: Config) -> Result<(), ProviderError> {
         heartbeat_at: Instant::now(),
         offer_at: None,
         refusal_pause: REFUSAL_PAUSE_FIRST,
+        measuring: None,
         fault_pause: FaultPause::new(),
         paused_until: None,
         drain: None,
@@ -127,6 +131,19 @@ struct Running {
     given_up: bool,
 }
 
+/// A measurement under way; it ends with this.
+struct Measuring {
+    measurement: Digest,
+    runs: UnboundedSender<Vec<String>>,
+    task: AbortHandle,
+}
+
+impl Drop for Measuring {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
 /// A drain under way.
 struct Drain {
     deadline: Instant,
@@ -146,6 +163,7 @@ struct Agent {
     /// When to work out what to offer.
     offer_at: Option<Instant>,
     refusal_pause: Duration,
+    measuring: Option<Measuring>,
     fault_pause: FaultPause,
     /// Nothing is offered before.
     paused_until: Option<Instant>,
@@ -209,6 +227,7 @@ impl Agent {
                 self.offer();
             }
             Action::Link(LinkEvent::Down { reason }) => {
+                self.measuring = None;
                 if self.connected.send_replace(false) {
                     tracing::warn!("lost the exchange: {reason}; reconnecting");
                 } else {
@@ -364,6 +383,25 @@ impl Agent {
                 self.offer_within(self.refusal_pause);
                 self.refusal_pause = (self.refusal_pause * 2).min(REFUSAL_PAUSE_LAST);
             }
+            ToAgent::Measure { measurement, module, warm_up } if self.drain.is_none() => {
+                let (runs, asked) = mpsc::unbounded_channel();
+                let (shared, say) = (self.shared.clone(), self.link.sender());
+                let task = measure(shared, measurement, module, warm_up, asked, say);
+                let task = tokio::spawn(task).abort_handle();
+                self.measuring = Some(Measuring { measurement, runs, task });
+            }
+            ToAgent::MeasureRun { measurement, args } => {
+                if let Some(measuring) = &self.measuring
+                    && measuring.measurement == measurement
+                {
+                    // It may have failed meanwhile, and has said so.
+                    let _ = measuring.runs.send(args);
+                }
+            }
+            ToAgent::MeasureOver { measurement } => {
+                self.measuring.take_if(|measuring| measuring.measurement == measurement);
+            }
+            ToAgent::Measure { .. } => {}
             ToAgent::Challenge { .. } | ToAgent::Welcome { .. } => {
                 tracing::warn!("the exchange introduced itself twice");
             }
@@ -516,6 +554,7 @@ impl Agent {
         let connected = *self.connected.borrow();
         let limit = if connected { self.drain_max } else { DRAIN_OFFLINE_MAX.min(self.drain_max) };
         self.drain = Some(Drain { deadline: Instant::now() + limit });
+        self.measuring = None;
         self.withdraw();
         for running in self.attempts.values() {
             let _ = running.control.send(Control::Drain);

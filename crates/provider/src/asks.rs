@@ -72,7 +72,10 @@ impl Asks {
     /// machine's terms are wrong: it is the answer to the first ask, and not of a kind that
     /// passes. Trying again would be refused for ever.
     pub(crate) fn are_hopeless(&self, code: &str) -> bool {
-        const PASSING: [&str; 6] = [
+        const PASSING: [&str; 8] = [
+            // It is measured after it connected.
+            "too_slow",
+            "instrument_suspended",
             "exceeds_free_slots",
             "internal",
             // Of an order or a lease, which are not what a first ask is about.
@@ -90,7 +93,11 @@ impl Asks {
         let mut messages = Vec::new();
         let mut offered: u32 = self.unanswered.values().sum();
         let mut surplus = Vec::new();
-        for ask in self.open.values().filter(|ask| !self.cancelling.contains(&ask.order)) {
+        // What the owner offers in other instruments is the owner's affair.
+        let ours =
+            |ask: &AskState| ask.instrument.is_empty() || ask.instrument == crate::INSTRUMENT;
+        let standing = |ask: &&AskState| !self.cancelling.contains(&ask.order);
+        for ask in self.open.values().filter(|ask| ours(ask)).filter(standing) {
             let fits = offered.saturating_add(ask.leaves_quantity) <= free;
             if fits && ask.price_nanocredits_per_tfuel == self.price_nanocredits_per_tfuel {
                 offered += ask.leaves_quantity;
@@ -138,6 +145,7 @@ mod tests {
         AskState {
             order: OrderId(order),
             client_order_id: client.to_owned(),
+            instrument: String::new(),
             leaves_quantity,
             price_nanocredits_per_tfuel: price,
         }
@@ -188,6 +196,21 @@ mod tests {
         asks.on_state(state(2, "a-2", 0, 100));
         asks.on_state(state(3, "b-1", 2, 100));
         assert_eq!(short(&asks.offer(0)), "");
+    }
+
+    #[test]
+    fn what_the_owner_offers_elsewhere_stands_until_all_is_withdrawn() {
+        let mut asks = Asks::new(2, 100, "b".to_owned());
+        let elsewhere = |order| AskState {
+            instrument: "cpu.512m.any".to_owned(),
+            ..state(order, "mine", 2, 90)
+        };
+        asks.reset(vec![elsewhere(1)]);
+        assert_eq!(short(&asks.offer(0)), "+2");
+        asks.on_state(state(2, "b-1", 2, 100));
+        asks.on_state(elsewhere(3));
+        assert_eq!(short(&asks.offer(0)), "");
+        assert_eq!(short(&asks.withdraw()), "-1 -2 -3");
     }
 
     #[test]

@@ -29,6 +29,7 @@ mod enrol;
 mod error;
 mod fetch;
 mod link;
+mod measure;
 mod pause;
 mod receipts;
 mod reconcile;
@@ -61,6 +62,8 @@ pub struct Config {
     pub slots: u32,
     /// Memory that one slot may use.
     pub memory_mib_per_slot: u32,
+    /// Where the machine is, for instruments of a region; empty says nothing.
+    pub region: String,
     /// The least it works for.
     pub price_nanocredits_per_tfuel: i64,
     /// Least time between two durable checkpoints of an attempt.

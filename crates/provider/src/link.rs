@@ -74,6 +74,11 @@ impl Link {
         Link { events, outgoing }
     }
 
+    /// Another way to say something.
+    pub(crate) fn sender(&self) -> UnboundedSender<ToExchange> {
+        self.outgoing.clone()
+    }
+
     pub(crate) fn send(&self, message: ToExchange) {
         // The task ends only after it was dismissed, and then nobody listens.
         let _ = self.outgoing.send(message);

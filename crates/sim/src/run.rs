@@ -560,5 +560,11 @@ impl World {
 }
 
 fn offer(machine: MachineId, slots: u32) -> Command {
-    Command::SetOffer { machine, slots, memory_mib_per_slot: 2_048, transforms: vec![1] }
+    Command::SetOffer {
+        machine,
+        slots,
+        memory_mib_per_slot: 2_048,
+        transforms: vec![1],
+        region: String::new(),
+    }
 }

@@ -222,4 +222,9 @@ pub enum Act {
         /// Whose order met it.
         taker_basis_points: u32,
     },
+    /// Said what is traded.
+    InstrumentsSet {
+        /// These, and nothing else takes orders.
+        names: Vec<String>,
+    },
 }

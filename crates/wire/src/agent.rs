@@ -87,6 +87,28 @@ pub enum ToAgent {
     },
     /// The answer to [`ToExchange::PlaceAsk`] and [`ToExchange::CancelAsk`].
     AskState(AskState),
+    /// Make ready to be measured: fetch and compile this program, take a slot, and answer
+    /// [`ToExchange::MeasureReady`]. Nothing is paid for it.
+    Measure {
+        /// Said again in everything about it.
+        measurement: Digest,
+        /// The program's blob.
+        module: Digest,
+        /// Arguments for a first run that is not timed.
+        warm_up: Vec<String>,
+    },
+    /// The clock runs: run the program with these arguments and answer [`ToExchange::Measured`].
+    MeasureRun {
+        /// Which.
+        measurement: Digest,
+        /// For the program.
+        args: Vec<String>,
+    },
+    /// Nothing more is asked: the slot is free again.
+    MeasureOver {
+        /// Which.
+        measurement: Digest,
+    },
     /// A message was refused.
     Refused {
         /// A stable code.
@@ -129,6 +151,9 @@ pub struct AskState {
     pub order: OrderId,
     /// The agent's own id for it.
     pub client_order_id: String,
+    /// What it trades; empty from an exchange that does not say: what agents offer.
+    #[serde(default)]
+    pub instrument: String,
     /// Slots still offered; 0 when it is filled or cancelled.
     pub leaves_quantity: u32,
     /// Its price.
@@ -173,6 +198,27 @@ pub enum ToExchange {
     },
     /// A signed receipt, after its blobs were uploaded.
     Receipt(SignedReceipt),
+    /// The program is compiled and a slot is taken.
+    MeasureReady {
+        /// Which.
+        measurement: Digest,
+    },
+    /// A run's answer.
+    Measured {
+        /// Which.
+        measurement: Digest,
+        /// Digest of what the program wrote on standard output.
+        stdout: Digest,
+        /// What it took.
+        fuel: u64,
+    },
+    /// It can't be measured now.
+    MeasureFailed {
+        /// Which.
+        measurement: Digest,
+        /// For people.
+        reason: String,
+    },
     /// The seller closes a lease on which nothing runs any more.
     CloseLease {
         /// The lease.
@@ -202,6 +248,12 @@ pub struct OfferTerms {
     pub memory_mib_per_slot: u32,
     /// Transform versions that it runs.
     pub transforms: Vec<u32>,
+    /// Where it is, by its owner's word.
+    #[serde(default)]
+    pub region: String,
+    /// It knows [`ToAgent::Measure`].
+    #[serde(default)]
+    pub measurable: bool,
     /// The agent's program version, for people.
     pub agent_version: String,
 }

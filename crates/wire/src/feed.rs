@@ -11,10 +11,10 @@
 
 use std::collections::BTreeMap;
 
-use base::{AttemptId, LeaseId, OrderId, Usage};
+use base::{AttemptId, JobId, LeaseId, OrderId, Usage};
 use serde::{Deserialize, Serialize};
 
-use crate::{LeaseView, OrderView, PriceLevel, TradeView, Wallet};
+use crate::{JobState, LeaseView, OrderView, PriceLevel, TradeView, Wallet};
 
 /// Reader → exchange.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -123,12 +123,27 @@ pub struct AccountUpdate {
     pub wallet: Option<Wallet>,
     /// Orders that changed, as they are now.
     pub orders: Vec<OrderView>,
+    /// Jobs that began, ran low, stopped, went on or ended, as they are now.
+    #[serde(default)]
+    pub jobs: Vec<JobNews>,
     /// Fills, oldest first.
     pub fills: Vec<FillView>,
     /// Leases that opened or closed, as they are now.
     pub leases: Vec<LeaseView>,
     /// Receipts that were accepted.
     pub receipts: Vec<ReceiptView>,
+}
+
+/// What became of a job: `GET /v1/jobs/{id}` says more.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JobNews {
+    /// The job.
+    pub job: JobId,
+    /// Its state.
+    pub state: JobState,
+    /// When its budget was foreseen to be spent, once that is soon: its tasks stop at checkpoints
+    /// then, until a top-up.
+    pub exhaustion_at_ms: Option<i64>,
 }
 
 /// A fill of one of one's own orders.

@@ -192,7 +192,8 @@ pub struct TradeView {
     pub quantity: u32,
 }
 
-/// What was traded in a stretch of time. Stretches without trades have no candle.
+/// What was traded and settled in a stretch of time. Stretches without both have no candle; one
+/// without trades has the price before it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct CandleView {
     /// When the stretch begins.
@@ -211,6 +212,9 @@ pub struct CandleView {
     pub turnover_nanocredits_per_tfuel: i64,
     /// Fills.
     pub trades: i64,
+    /// Billable fuel that was settled: what was really done, whenever its slots were filled.
+    #[serde(default)]
+    pub volume_fuel: i64,
 }
 
 /// An instrument at a glance.
@@ -227,6 +231,9 @@ pub struct TickerView {
     /// Median of the last price, the middle of the book and the last hour's average, of those
     /// that there are: one odd fill or one odd order doesn't move it.
     pub index_price_nanocredits_per_tfuel: Option<i64>,
+    /// The best ask, or else the index price, beside prices elsewhere: estimates.
+    #[serde(default)]
+    pub compared: Vec<crate::Comparison>,
     /// Of the last 24 hours.
     pub day: Option<CandleView>,
 }

@@ -176,6 +176,15 @@ pub struct MachineView {
     pub slots_leased: u32,
     /// Memory per slot.
     pub memory_mib_per_slot: u32,
+    /// Where it is, by its owner's word; empty when that was not said.
+    #[serde(default)]
+    pub region: String,
+    /// Millions of fuel per second and slot, as the exchange measured it; 0 before.
+    #[serde(default)]
+    pub speed_mfuel_per_s: u32,
+    /// When that was.
+    #[serde(default)]
+    pub speed_at_ms: Option<i64>,
     /// Earned in all.
     pub earned_nanocredits: i64,
 }
@@ -270,6 +279,12 @@ pub struct JobView {
     pub budget_nanocredits: i64,
     /// Paid to sellers so far.
     pub paid_nanocredits: i64,
+    /// When its budget is spent at the pace of late; absent when nothing runs or all is covered.
+    #[serde(default)]
+    pub exhaustion_at_ms: Option<i64>,
+    /// That is soon: its tasks will stop at checkpoints, until a top-up.
+    #[serde(default)]
+    pub running_low: bool,
     /// Why nothing runs, when nothing runs: `no ask within the limit price`, say.
     pub waiting_reason: Option<String>,
     /// How many tasks it has.

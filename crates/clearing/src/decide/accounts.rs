@@ -7,7 +7,6 @@ use super::{Desk, not_found};
 use crate::event::{Event, LeaseEnd, TransferReason};
 use crate::records::Machine;
 use crate::rejection::Rejection;
-use crate::state::group;
 
 impl Desk<'_> {
     pub(super) fn open_account(&mut self, account: AccountId, name: &str) -> Result<(), Rejection> {
@@ -109,14 +108,20 @@ impl Desk<'_> {
         slots: u32,
         memory_mib_per_slot: u32,
         transforms: &[u32],
+        region: &str,
     ) -> Result<(), Rejection> {
         let former = self.active_machine(machine)?;
         let max = self.state.rules.machine_slots_max;
         if slots > max {
             return Err(Rejection::SlotsOutOfRange { slots, max });
         }
-        if (former.slots, former.memory_mib_per_slot, &former.transforms[..])
-            == (slots, memory_mib_per_slot, transforms)
+        let max_bytes = self.state.rules.text_max_bytes;
+        if region.len() > max_bytes {
+            let (what, bytes) = ("the region", region.len());
+            return Err(Rejection::TextLength { what, bytes, max: max_bytes });
+        }
+        if (former.slots, former.memory_mib_per_slot, &former.transforms[..], &former.region[..])
+            == (slots, memory_mib_per_slot, transforms, region)
         {
             return Ok(());
         }
@@ -125,6 +130,7 @@ impl Desk<'_> {
             slots,
             memory_mib_per_slot,
             transforms: transforms.to_vec(),
+            region: region.to_owned(),
         });
         let surplus: Vec<_> = self
             .state
@@ -137,21 +143,22 @@ impl Desk<'_> {
             let reason = "the machine offers fewer slots".to_owned();
             jobs.push(self.close_lease(lease, LeaseEnd::Seller { reason }));
         }
-        let too_large: Vec<_> = self
-            .state
-            .market
-            .group_asks(group(machine))
-            .filter(|ask| {
-                let traded = self.state.market.instrument_of(ask.instrument);
-                traded.memory_mib > memory_mib_per_slot
-            })
-            .map(|ask| ask.order)
-            .collect();
-        for ask in too_large {
-            self.reduce(ask, 0, "the machine's slots have less memory now");
-        }
+        self.drop_unqualified(machine);
         self.shrink_asks(machine);
         self.sync_jobs(&jobs);
+        Ok(())
+    }
+
+    /// A machine below an instrument's speed leaves its book.
+    pub(super) fn measure_speed(
+        &mut self,
+        machine: MachineId,
+        speed_mfuel_per_s: u32,
+    ) -> Result<(), Rejection> {
+        self.active_machine(machine)?;
+        let at_ms = self.now_ms();
+        self.push(Event::SpeedMeasured { machine, speed_mfuel_per_s, at_ms });
+        self.drop_unqualified(machine);
         Ok(())
     }
 }

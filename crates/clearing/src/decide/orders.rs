@@ -6,6 +6,7 @@ use market::{
     SCAN_LIMIT, Side, TimeInForce,
 };
 
+use super::instruments::qualifies;
 use super::{Desk, not_found};
 use crate::command::Command;
 use crate::event::Event;
@@ -64,15 +65,7 @@ impl Desk<'_> {
         let order = self.next_order();
         let ask = Order::ask(order, owner, group(machine), id, price, quantity, at_ms);
         traded.admit(price, quantity).map_err(OrderRejection::from)?;
-        let memory_mib = self.state.machines[&machine].memory_mib_per_slot;
-        if memory_mib < traded.memory_mib {
-            return Err(Rejection::SlotTooSmall {
-                machine,
-                memory_mib,
-                instrument: traded.name.clone(),
-                needed_mib: traded.memory_mib,
-            });
-        }
+        qualifies(&self.state.machines[&machine], traded)?;
         let free = self.state.market.group_fits(group(machine), id);
         if quantity > free {
             return Err(Rejection::ExceedsFreeSlots { machine, quantity, free });

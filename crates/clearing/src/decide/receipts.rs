@@ -1,6 +1,6 @@
 //! Receipts: a machine's cumulative word about an attempt, bounded by what was possible.
 
-use base::{AttemptId, Digest, LeaseId, MachineId, Usage};
+use base::{AttemptId, Digest, JobId, LeaseId, MachineId, Usage};
 
 use super::Desk;
 use crate::command::{AttemptEnd, Command};
@@ -88,10 +88,26 @@ impl Desk<'_> {
             None if self.is_over_term(*lease) => {
                 self.close_lease(*lease, LeaseEnd::Term);
             }
-            None => return Ok(()),
+            None => {
+                self.warn_if_low(job);
+                return Ok(());
+            }
         }
         self.sync_job(job);
+        self.warn_if_low(job);
         Ok(())
+    }
+
+    /// Says once, until a top-up, that a job's escrow is spent soon.
+    fn warn_if_low(&mut self, job: JobId) {
+        if self.state.jobs[&job].exhaustion_at_ms.is_some() {
+            return;
+        }
+        let at_ms = self.now_ms();
+        let Some(exhaustion_at_ms) = self.state.exhaustion_at_ms(job, at_ms) else { return };
+        if exhaustion_at_ms.saturating_sub(at_ms) < self.state.rules.exhaustion_warning_ms {
+            self.push(Event::JobRunningLow { job, exhaustion_at_ms, at_ms });
+        }
     }
 
     fn known_attempt(

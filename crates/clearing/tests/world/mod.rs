@@ -123,6 +123,7 @@ impl World {
             slots,
             memory_mib_per_slot: 2048,
             transforms: vec![1],
+            region: String::new(),
         })
     }
 

@@ -7,12 +7,13 @@ use axum::extract::{FromRequestParts, Query, State};
 use axum::http::request::Parts;
 use serde::Deserialize;
 use utoipa::IntoParams;
-use wire::{CandleView, PriceLevel, TickerView};
+use wire::{CandleView, PriceLevel, ReferencePrices, TickerView};
 
 use super::{Answer, Id, Shared};
 use crate::app::App;
 use crate::core::Core;
 use crate::error::ApiError;
+use crate::reference_prices;
 use crate::sequencer::unix_ms;
 use crate::store::INTERVALS;
 use crate::views;
@@ -95,27 +96,47 @@ pub(super) async fn ticker(State(app): Shared, Id(name): Id<String>) -> Answer<T
             let snapshot = core.book_snapshot(&asked)?;
             let first = |levels: &[PriceLevel]| levels.first().cloned();
             let (bid, ask) = (first(&snapshot.bids), first(&snapshot.asks));
-            Some((bid, ask, snapshot.last_price_nanocredits_per_tfuel))
+            let (_, traded) = core.state.market().instrument(&asked)?;
+            let metered = traded.priced_per == market::PricedPer::Tfuel;
+            Some((bid, ask, snapshot.last_price_nanocredits_per_tfuel, metered))
         })
         .await?;
-    let (best_bid, best_ask, last) =
+    let (best_bid, best_ask, last, metered) =
         found.ok_or(ApiError::NotFound { what: "instrument", id: name.clone() })?;
     let day = views::merged(&fine);
     let hour: Vec<_> =
         fine.into_iter().filter(|candle| candle.start_ms > now_ms - HOUR_MS).collect();
-    let average =
-        views::merged(&hour).map(|hour| hour.turnover_nanocredits_per_tfuel / hour.quantity.max(1));
+    let average = views::merged(&hour)
+        .filter(|hour| hour.quantity > 0)
+        .map(|hour| hour.turnover_nanocredits_per_tfuel / hour.quantity);
     let price = |level: &PriceLevel| level.price_nanocredits_per_tfuel;
     let middle = best_bid.as_ref().zip(best_ask.as_ref());
     let middle = middle.map(|(bid, ask)| (price(bid) + price(ask)) / 2);
+    let index = median([last, middle, average]);
+    // What a buyer would pay now; else what was paid.
+    let price_now = best_ask.as_ref().map(price).or(index).filter(|_| metered);
     Ok(Json(TickerView {
         instrument: name,
         best_bid,
         best_ask,
         last_price_nanocredits_per_tfuel: last,
-        index_price_nanocredits_per_tfuel: median([last, middle, average]),
+        index_price_nanocredits_per_tfuel: index,
+        compared: price_now.map(reference_prices::compared).unwrap_or_default(),
         day,
     }))
+}
+
+/// What computing costs elsewhere
+///
+/// List prices with date and source, and the factors through which the tickers compare prices of
+/// fuel with them: estimates.
+#[utoipa::path(
+    get, path = "/v1/reference-prices", operation_id = "list_reference_prices", tag = "market",
+    security(()),
+    responses((status = OK, body = ReferencePrices, description = "The table")),
+)]
+pub(super) async fn reference_prices() -> Json<ReferencePrices> {
+    Json(reference_prices::table().clone())
 }
 
 /// The middle one of those that there are; of two, halfway.

@@ -6,7 +6,10 @@ use axum::extract::State;
 use base::{AccountId, Digest, JobId, OrderId};
 use clearing::{Command, OrderLink};
 use market::OrderStatus;
-use wire::{AccountView, Act, JobView, NewStanding, OperatorAct, Reason, Standing};
+use wire::{
+    AccountView, Act, InstrumentList, InstrumentView, JobView, NewInstrument, NewStanding,
+    OperatorAct, Reason, Standing,
+};
 
 use super::caller::Operator;
 use super::{Answer, Id, JsonBody, Listed, Page, Rows, Shared, checked_name, jobs};
@@ -14,9 +17,11 @@ use crate::app::App;
 use crate::config::limits;
 use crate::core::Core;
 use crate::error::ApiError;
+use crate::instruments::{of_wire, to_wire};
 use crate::sequencer::unix_ms;
 use crate::store::CredentialChange;
 use crate::store::access::{Access, ActKept};
+use crate::views;
 
 impl Operator {
     /// An entry of the log.
@@ -222,6 +227,53 @@ pub(super) async fn acts(_: Operator, State(app): Shared, page: Page) -> Listed<
     let acts = app.reading(move |reader| reader.acts(before, limit + 1)).await?;
     let placed = acts.into_iter().map(|act| (act.number, act)).collect();
     Ok(Rows::up_to(limit, placed, u64::to_string))
+}
+
+/// What is traded, as it was defined
+///
+/// Needs the scope `operate`.
+#[utoipa::path(
+    get, path = "/v1/operator/instruments", operation_id = "list_instrument_definitions",
+    tag = "operator",
+    responses((status = OK, body = [NewInstrument], description = "Every instrument")),
+)]
+pub(super) async fn instruments(_: Operator, State(app): Shared) -> Answer<Vec<NewInstrument>> {
+    let all = |core: &mut Core| {
+        core.state.market().instruments().map(|(_, found)| to_wire(found)).collect()
+    };
+    Ok(Json(app.sequencer.read(all).await?))
+}
+
+/// Say what is traded
+///
+/// Needs the scope `operate`. New instruments are added and known ones changed, except for what a
+/// unit of them is; asks of machines that don't qualify any more are withdrawn. What the list
+/// doesn't name takes no new orders. All of the list is done, or nothing.
+#[utoipa::path(
+    put, path = "/v1/operator/instruments", operation_id = "set_instruments", tag = "operator",
+    request_body = InstrumentList,
+    responses((status = OK, body = [InstrumentView], description = "Every instrument")),
+)]
+pub(super) async fn set_instruments(
+    operator: Operator,
+    State(app): Shared,
+    JsonBody(list): JsonBody<InstrumentList>,
+) -> Answer<Vec<InstrumentView>> {
+    checked_name("reason", &list.reason)?;
+    for new in &list.instruments {
+        let unsafe_text = |text: &str| text.chars().any(crate::text::is_unsafe);
+        let max = limits::NAME_BYTES;
+        if new.description.len() > max || unsafe_text(&new.description) {
+            let length = new.description.len();
+            return Err(ApiError::InvalidName { what: "description", length, max });
+        }
+        checked_name("region", &new.region)?;
+    }
+    let instruments: Vec<_> = list.instruments.iter().map(of_wire).collect();
+    let names = list.instruments.into_iter().map(|new| new.name).collect();
+    let entry = operator.did(Act::InstrumentsSet { names }, &list.reason);
+    app.sequencer.command_with(Command::SetInstruments { instruments }, entry).await?;
+    Ok(Json(app.sequencer.read(|core| views::instruments(core)).await?))
 }
 
 async fn known(app: &App, account: AccountId) -> Result<(), ApiError> {

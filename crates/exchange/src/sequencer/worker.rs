@@ -20,7 +20,7 @@ use crate::store::{CredentialChange, Entry, JoinCodeState, Store, StoreError, St
 
 /// Version of the rules by which this program decides. Rises when a command may come to other
 /// events than before: re-deciding old entries is a check only within one version.
-const RULES_VERSION: u32 = 2;
+const RULES_VERSION: u32 = 3;
 
 /// Who waits for a decision.
 enum Origin {

@@ -25,7 +25,7 @@ use crate::sequencer::unix_ms;
 const SCHEMA_VERSION: i64 = 1 + MIGRATIONS.len() as i64;
 
 /// What made each later version of the one before. A new store goes the same way.
-const MIGRATIONS: [Migration; 3] = [
+const MIGRATIONS: [Migration; 4] = [
     Migration {
         make: |connection| Ok(connection.execute_batch(access::SCHEMA)?),
         follow: |_, _, _, _| Ok(()),
@@ -35,6 +35,16 @@ const MIGRATIONS: [Migration; 3] = [
         follow: |connection, _, _, event| candles::project(connection, event),
     },
     Migration { make: statements::migrate, follow: statements::project },
+    Migration {
+        make: |connection| {
+            candles::migrate_volume(connection)?;
+            walk(connection, 0, u64::MAX, &mut |entry| {
+                let mut events = entry.events.iter();
+                events.try_for_each(|event| candles::project_volume(connection, &entry, event))
+            })
+        },
+        follow: |connection, entry, _, event| candles::project_volume(connection, entry, event),
+    },
 ];
 
 /// A later version's tables.

@@ -278,3 +278,69 @@ async fn whatever_an_agent_says_the_exchange_goes_on() {
     server.sound().await;
     server.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whatever_a_reader_of_the_feed_says_it_is_refused_and_others_go_on() {
+    let data = tempfile::tempdir().unwrap();
+    let server = Server::start(data.path()).await;
+    let seed = figure("JUSHA_TEST_SEED", 1);
+    let (mut random, values) = (Random(seed), odd_values());
+    let url = format!("ws://{}/v1/feed", server.address);
+    let connect = async || tokio_tungstenite::connect_async(&url).await.unwrap().0;
+    let samples = [
+        json!({ "type": "subscribe", "instrument": "cpu.2g.any" }),
+        json!({ "type": "unsubscribe", "instrument": "cpu.2g.any" }),
+        json!({ "type": "subscribe_account", "token": "x" }),
+    ];
+    let subscribe = samples[0].to_string();
+    let mut steady = connect().await;
+    let mut socket = connect().await;
+    let (mut refused, mut answered) = (0, 0);
+    for _ in 0..300 {
+        let mut message = random.one(&samples).clone();
+        for (_, value) in message.as_object_mut().unwrap() {
+            if random.below(2) == 0 {
+                *value = random.one(&values).clone();
+            }
+        }
+        let text = message.to_string();
+        let message = match random.below(8) {
+            0 => Message::Binary(vec![random.next() as u8; random.below(2_000)].into()),
+            1 => Message::Text("[".repeat(random.below(4_000)).into()),
+            2 => Message::Text(text.chars().take(random.below(60)).collect::<String>().into()),
+            _ => Message::Text(text.into()),
+        };
+        // Everything but what takes a subscription back is answered; too much at once ends it.
+        let _ = socket.send(message).await;
+        let _ = socket.send(Message::Text(subscribe.clone().into())).await;
+        loop {
+            match crate::harness::guard(socket.next()).await {
+                Some(Ok(Message::Text(text))) => {
+                    let said: Value = serde_json::from_str(&text).unwrap();
+                    match said["type"].as_str().unwrap() {
+                        "snapshot" => {
+                            answered += 1;
+                            break;
+                        }
+                        "refused" => {
+                            assert!(!said["code"].as_str().unwrap().is_empty());
+                            refused += 1;
+                        }
+                        "heartbeat" => {}
+                        other => panic!("seed {seed}: {other}"),
+                    }
+                }
+                Some(Ok(_)) => {}
+                Some(Err(_)) | None => {
+                    socket = connect().await;
+                    break;
+                }
+            }
+        }
+    }
+    assert!(refused > 50 && answered > 100, "seed {seed}: {refused} refused, {answered} answered");
+    steady.send(Message::Text(subscribe.into())).await.unwrap();
+    let snapshot = crate::harness::guard(steady.next()).await.unwrap().unwrap();
+    assert!(snapshot.to_text().unwrap().contains("snapshot"), "{snapshot:?}");
+    server.stop().await;
+}

@@ -208,6 +208,8 @@ async fn an_account_hears_of_its_orders_fills_leases_receipts_and_money() {
         let candles: Vec<CandleView> = anyone.get(&path).await;
         assert_eq!(candles.len(), 1, "{interval}");
         assert_eq!((candles[0].close_nanocredits_per_tfuel, candles[0].trades), (500_000, 1));
+        // 5 Gfuel, and what its memory, state and traffic count for.
+        assert!(candles[0].volume_fuel >= 5_000_000_000, "{:?}", candles[0]);
     }
     assert_eq!(anyone.get_refused(&of("candles?interval=2m")).await.0, 400);
     let ticker: TickerView = anyone.get(&of("ticker")).await;

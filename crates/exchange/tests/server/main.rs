@@ -11,6 +11,7 @@ mod connections;
 mod feed;
 mod full_disk;
 mod harness;
+mod instruments;
 mod jobs;
 mod lifecycle;
 mod limits;

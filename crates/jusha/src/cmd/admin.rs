@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use base::{AccountId, Digest, JobId};
 use clap::{Args, Subcommand};
 use client::{Client, Reach};
-use wire::{Act, NewFees, NewStanding, PaymentDecision, Reason, Standing};
+use wire::{Act, InstrumentList, NewFees, NewStanding, PaymentDecision, Reason, Standing};
 
 use super::exchange;
 use super::payments::{self, Decide};
@@ -91,6 +91,16 @@ enum Verb {
         #[arg(long, value_name = "N", requires = "maker")]
         taker: Option<u32>,
     },
+    /// Print what is traded, as a file of instruments
+    Instruments,
+    /// Trade what a file of instruments says from now on; what it doesn't name takes no new orders
+    SetInstruments {
+        /// The file, such as `jusha admin instruments` prints
+        file: PathBuf,
+        /// Why, for the log
+        #[arg(long)]
+        reason: String,
+    },
     /// Show what operators did, newest first
     Log,
 }
@@ -156,6 +166,26 @@ pub async fn main(options: &Admin) -> CliResult {
                 taker_basis_points,
             });
             payments::fees(&client, set, options.json).await?;
+            Ok(0)
+        }
+        Verb::Instruments => {
+            let instruments = client.instrument_definitions().await?;
+            if options.json {
+                terminal::json(&instruments)?;
+            } else {
+                terminal::out(exchange::instruments_text(instruments)?.as_bytes())?;
+            }
+            Ok(0)
+        }
+        Verb::SetInstruments { file, reason } => {
+            let instruments = exchange::read_instruments(file)?;
+            let list = InstrumentList { instruments, reason: reason.clone() };
+            let traded = client.set_instruments(&list).await?;
+            let head = ["instrument", "takes orders", "description"];
+            terminal::list(options.json, &traded, "nothing is traded", &head, |one| {
+                let takes = if one.suspended { "no" } else { "yes" };
+                vec![one.instrument.clone(), takes.to_owned(), one.description.clone()]
+            })?;
             Ok(0)
         }
         Verb::Log => {
@@ -244,5 +274,6 @@ fn act_words(act: &Act) -> String {
         Act::FeesSet { maker_basis_points, taker_basis_points } => {
             format!("set fees of {maker_basis_points} (maker) and {taker_basis_points} (taker)")
         }
+        Act::InstrumentsSet { names } => format!("set what is traded: {}", names.join(", ")),
     }
 }

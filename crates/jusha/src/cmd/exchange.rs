@@ -1,5 +1,7 @@
 //! `jusha exchange`: runs an exchange, and what its operator does with it.
 
+mod calibrate;
+mod instruments;
 mod settings;
 mod upkeep;
 
@@ -22,6 +24,7 @@ use crate::{amount, config, logging, terminal};
 /// Where a running exchange writes its URL, for its operator's commands.
 const URL_FILE: &str = "url";
 
+pub use instruments::{instruments_text, read_instruments};
 pub use settings::LogFormat;
 
 /// Run an exchange, set one up, copy one, or act as its operator (account, audit)
@@ -53,6 +56,8 @@ enum Verb {
         #[arg(long)]
         json: bool,
     },
+    /// Work out known answers, by which the exchange measures machines from its next start on
+    Calibrate(calibrate::Calibrate),
     /// Say what the settings come to, without starting anything
     Check,
     /// Copy the exchange, which may be running, to a new directory
@@ -133,6 +138,13 @@ pub async fn main(options: &Exchange) -> CliResult {
         None => serve(options, data).await,
         Some(Verb::Init { name, json }) => {
             upkeep::init(&data, options.settings.clone(), name, *json).await
+        }
+        Some(Verb::Calibrate(options)) => {
+            let calibrate = options.clone();
+            // Runs programs, which is not for threads that serve others.
+            tokio::task::spawn_blocking(move || calibrate::run(&calibrate, &data))
+                .await
+                .map_err(|error| CliError::new(error.to_string()))?
         }
         Some(Verb::Check) => {
             let settings = options.settings.clone();

@@ -79,7 +79,7 @@ pub async fn main(options: &Machine) -> CliResult {
     Ok(0)
 }
 
-const HEAD: [&str; 6] = ["machine", "name", "state", "slots", "leased", "earned"];
+const HEAD: [&str; 7] = ["machine", "name", "state", "slots", "leased", "Mfuel/s", "earned"];
 
 fn row(machine: &MachineView) -> Vec<String> {
     let state = match (machine.active, machine.online) {
@@ -93,6 +93,10 @@ fn row(machine: &MachineView) -> Vec<String> {
         state.to_owned(),
         machine.slots.to_string(),
         machine.slots_leased.to_string(),
+        match machine.speed_mfuel_per_s {
+            0 => "–".to_owned(),
+            speed => speed.to_string(),
+        },
         amount::credits(machine.earned_nanocredits),
     ]
 }

@@ -17,6 +17,7 @@ use super::{Client, Server, guard};
 
 pub struct Agent {
     pub name: String,
+    pub region: String,
     pub key: SigningKey,
     pub machine: MachineId,
     pub exchange: ExchangeId,
@@ -37,6 +38,7 @@ impl Agent {
         let enrolled: Enrolled = server.client("").post("/v1/machines", &enrolment).await;
         Agent {
             name: name.to_owned(),
+            region: String::new(),
             machine: enrolled.machine,
             exchange: enrolled.exchange,
             client: server.client(&enrolled.token),
@@ -65,6 +67,8 @@ impl Agent {
             slots,
             memory_mib_per_slot: 2048,
             transforms: vec![1],
+            region: self.region.clone(),
+            measurable: true,
             agent_version: "test".to_owned(),
         };
         self.say(&ToExchange::Hello { protocol, machine: self.machine, signature, offer }).await;

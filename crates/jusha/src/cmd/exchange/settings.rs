@@ -9,6 +9,7 @@ use clap::{Args, ValueEnum};
 use exchange::TlsFiles;
 use serde::{Deserialize, Serialize};
 
+use super::instruments;
 use crate::error::{CliError, CliResult, io};
 
 /// Where an exchange listens unless told otherwise.
@@ -61,6 +62,10 @@ pub struct Settings {
         value_delimiter = ','
     )]
     pub trusted_proxies: Option<Vec<IpAddr>>,
+    /// The file that says what is traded [default: instruments.toml in the data directory, if it is
+    /// there]
+    #[arg(long, global = true, value_name = "FILE", env = "JUSHA_EXCHANGE_INSTRUMENTS")]
+    pub instruments: Option<PathBuf>,
     /// What the log looks like [default: text]
     #[arg(long, global = true, value_enum, env = "JUSHA_EXCHANGE_LOG")]
     pub log: Option<LogFormat>,
@@ -109,6 +114,7 @@ impl Settings {
             requests_per_second: self.requests_per_second.or(file.requests_per_second),
             connections: self.connections.or(file.connections),
             trusted_proxies: self.trusted_proxies.or(file.trusted_proxies),
+            instruments: self.instruments.or(file.instruments),
             log: self.log.or(file.log),
         }
     }
@@ -163,6 +169,9 @@ impl Settings {
         }
         config.connections = self.connections.unwrap_or(config.connections);
         config.trusted_proxies = self.trusted_proxies.clone().unwrap_or_default();
+        let in_data = data.join(instruments::FILE);
+        let named = self.instruments.as_deref().or(Some(&*in_data).filter(|path| path.exists()));
+        config.instruments = named.map(instruments::read_instruments).transpose()?;
         Ok(config)
     }
 
@@ -189,11 +198,19 @@ impl Settings {
             ("requests_per_second", config.account_rate.per_second.to_string()),
             ("connections", config.connections.to_string()),
             ("trusted_proxies", proxies.join(",")),
+            ("instruments", traded(config)),
             ("log", log.to_owned()),
         ]
         .map(|(name, value)| format!("{name:<20} {value}"))
         .join("\n")
     }
+}
+
+/// Names of what is traded from the next start on.
+fn traded(config: &exchange::Config) -> String {
+    let Some(instruments) = &config.instruments else { return "as before".to_owned() };
+    let names: Vec<&str> = instruments.iter().map(|one| one.name.as_str()).collect();
+    names.join(", ")
 }
 
 #[cfg(test)]
