@@ -111,6 +111,8 @@ async fn an_option_goes_before_a_variable_that_before_the_file_that_before_the_d
         }
     }
 
+    let traded = "[[instrument]]\nname = \"cpu.2g.any\"\nmemory_mib = 2048\n";
+    let traded = scene.write("traded.toml", traded).to_str().unwrap().to_owned();
     // Each setting by itself, and every one has all three places.
     let settings = [
         ("listen", "127.0.0.1:7001", "127.0.0.1:7002", "127.0.0.1:7003"),
@@ -124,6 +126,7 @@ async fn an_option_goes_before_a_variable_that_before_the_file_that_before_the_d
         ("requests_per_second", "11", "12", "13"),
         ("connections", "21", "22", "23"),
         ("trusted_proxies", "10.0.0.1", "10.0.0.2", "10.0.0.3"),
+        ("instruments", &traded, "b", "c"),
         ("log", "json", "text", "text"),
     ];
     let mut file = String::new();

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use base::{AttemptId, Digest, LeaseId};
+use base::{AttemptId, LeaseId};
 use runtime::artefacts::Artefacts;
 use runtime::launch::Launcher;
 use tls::Trust;
@@ -25,7 +25,7 @@ use crate::attempt::{Control, Report, Shared};
 use crate::blobs::Blobs;
 use crate::drive::drive;
 use crate::link::{Introduction, Link, LinkEvent};
-use crate::measure::measure;
+use crate::measure::Measuring;
 use crate::pause::FaultPause;
 use crate::reconcile::{Ours, reconcile};
 use crate::state::State;
@@ -89,7 +89,12 @@ pub(crate) async fn run(config: Config) -> Result<(), ProviderError> {
     let prefix = format!("ask-{:08x}", getrandom::u32().unwrap_or_default());
     tracing::info!("machine {} of {}: {} slots", enrolment.machine, enrolment.url, config.slots);
     let mut agent = Agent {
-        asks: Asks::new(config.slots, config.price_nanocredits_per_tfuel, prefix),
+        asks: Asks::new(
+            config.slots,
+            config.price_nanocredits_per_tfuel,
+            config.instruments.clone(),
+            prefix,
+        ),
         drain_max: config.drain_max,
         shared,
         link,
@@ -129,19 +134,6 @@ struct Running {
     /// Its lease is to be closed. Until the exchange has heard of that it may be started again,
     /// so what was last signed stays on disk.
     given_up: bool,
-}
-
-/// A measurement under way; it ends with this.
-struct Measuring {
-    measurement: Digest,
-    runs: UnboundedSender<Vec<String>>,
-    task: AbortHandle,
-}
-
-impl Drop for Measuring {
-    fn drop(&mut self) {
-        self.task.abort();
-    }
 }
 
 /// A drain under way.
@@ -384,22 +376,17 @@ impl Agent {
                 self.refusal_pause = (self.refusal_pause * 2).min(REFUSAL_PAUSE_LAST);
             }
             ToAgent::Measure { measurement, module, warm_up } if self.drain.is_none() => {
-                let (runs, asked) = mpsc::unbounded_channel();
                 let (shared, say) = (self.shared.clone(), self.link.sender());
-                let task = measure(shared, measurement, module, warm_up, asked, say);
-                let task = tokio::spawn(task).abort_handle();
-                self.measuring = Some(Measuring { measurement, runs, task });
+                let measuring = Measuring::start(shared, measurement, module, warm_up, say);
+                self.measuring = Some(measuring);
             }
             ToAgent::MeasureRun { measurement, args } => {
-                if let Some(measuring) = &self.measuring
-                    && measuring.measurement == measurement
-                {
-                    // It may have failed meanwhile, and has said so.
-                    let _ = measuring.runs.send(args);
+                if let Some(measuring) = &self.measuring {
+                    measuring.run(measurement, args);
                 }
             }
             ToAgent::MeasureOver { measurement } => {
-                self.measuring.take_if(|measuring| measuring.measurement == measurement);
+                self.measuring.take_if(|measuring| measuring.is(measurement));
             }
             ToAgent::Measure { .. } => {}
             ToAgent::Challenge { .. } | ToAgent::Welcome { .. } => {

@@ -1,4 +1,5 @@
-//! Which asks stand in the book, so that every free slot is offered at the owner's price.
+//! Which asks stand in the books, so that every free slot is offered at the owner's price, in each
+//! instrument that the owner named. The asks share the slots.
 //!
 //! Pure: it is told what happened and says what to send. The exchange is the authority on
 //! capacity (a fill shrinks sibling asks), so a race between an ask and a fill offers too much
@@ -13,9 +14,10 @@ use wire::{AskState, ToExchange};
 pub(crate) struct Asks {
     slots: u32,
     price_nanocredits_per_tfuel: i64,
+    instruments: Vec<String>,
     open: BTreeMap<OrderId, AskState>,
-    /// Sent, not answered yet: slots by the client's order id.
-    unanswered: BTreeMap<String, u32>,
+    /// Sent, not answered yet: instrument and slots by the client's order id.
+    unanswered: BTreeMap<String, (String, u32)>,
     cancelling: BTreeSet<OrderId>,
     /// Whether the exchange ever took an ask of this process: then its terms are in order.
     proven: bool,
@@ -25,10 +27,16 @@ pub(crate) struct Asks {
 }
 
 impl Asks {
-    pub(crate) fn new(slots: u32, price_nanocredits_per_tfuel: i64, prefix: String) -> Self {
+    pub(crate) fn new(
+        slots: u32,
+        price_nanocredits_per_tfuel: i64,
+        instruments: Vec<String>,
+        prefix: String,
+    ) -> Self {
         Asks {
             slots,
             price_nanocredits_per_tfuel,
+            instruments,
             open: BTreeMap::new(),
             unanswered: BTreeMap::new(),
             cancelling: BTreeSet::new(),
@@ -87,17 +95,28 @@ impl Asks {
         !self.proven && !self.unanswered.is_empty() && !PASSING.contains(&code)
     }
 
-    /// What to send so that exactly the free slots are offered.
+    /// What to send so that exactly the free slots are offered, in each instrument. What the owner
+    /// offers in others is the owner's affair.
     pub(crate) fn offer(&mut self, leases_open: usize) -> Vec<ToExchange> {
         let free = self.slots.saturating_sub(u32::try_from(leases_open).unwrap_or(u32::MAX));
         let mut messages = Vec::new();
-        let mut offered: u32 = self.unanswered.values().sum();
+        for instrument in self.instruments.clone() {
+            self.offer_in(&instrument, free, &mut messages);
+        }
+        messages
+    }
+
+    fn offer_in(&mut self, instrument: &str, free: u32, messages: &mut Vec<ToExchange>) {
+        let unanswered = self.unanswered.values().filter(|(of, _)| of == instrument);
+        let mut offered: u32 = unanswered.map(|(_, slots)| slots).sum();
         let mut surplus = Vec::new();
-        // What the owner offers in other instruments is the owner's affair.
-        let ours =
-            |ask: &AskState| ask.instrument.is_empty() || ask.instrument == crate::INSTRUMENT;
+        let is_here = |ask: &&AskState| match &*ask.instrument {
+            // An exchange that does not say which knows one only.
+            "" => instrument == crate::INSTRUMENT,
+            of => of == instrument,
+        };
         let standing = |ask: &&AskState| !self.cancelling.contains(&ask.order);
-        for ask in self.open.values().filter(|ask| ours(ask)).filter(standing) {
+        for ask in self.open.values().filter(is_here).filter(standing) {
             let fits = offered.saturating_add(ask.leaves_quantity) <= free;
             if fits && ask.price_nanocredits_per_tfuel == self.price_nanocredits_per_tfuel {
                 offered += ask.leaves_quantity;
@@ -112,15 +131,15 @@ impl Asks {
         if free > offered {
             self.counter += 1;
             let client_order_id = format!("{}-{}", self.prefix, self.counter);
-            self.unanswered.insert(client_order_id.clone(), free - offered);
+            let instrument = instrument.to_owned();
+            self.unanswered.insert(client_order_id.clone(), (instrument.clone(), free - offered));
             messages.push(ToExchange::PlaceAsk {
                 client_order_id,
-                instrument: crate::INSTRUMENT.to_owned(),
+                instrument,
                 quantity: free - offered,
                 price_nanocredits_per_tfuel: self.price_nanocredits_per_tfuel,
             });
         }
-        messages
     }
 
     /// Whether nothing is offered, as far as is known.
@@ -151,6 +170,10 @@ mod tests {
         }
     }
 
+    fn asks(slots: u32, price: i64, prefix: String) -> Asks {
+        Asks::new(slots, price, vec![crate::INSTRUMENT.to_owned()], prefix)
+    }
+
     /// Messages in short: `+quantity` for an ask, `-order` for a cancellation.
     fn short(messages: &[ToExchange]) -> String {
         let words: Vec<String> = messages
@@ -166,7 +189,7 @@ mod tests {
 
     #[test]
     fn free_slots_are_offered_once() {
-        let mut asks = Asks::new(4, 100, "a".to_owned());
+        let mut asks = asks(4, 100, "a".to_owned());
         assert_eq!(short(&asks.offer(0)), "+4");
         assert_eq!(short(&asks.offer(0)), "", "not answered yet, still offered");
         asks.on_state(state(1, "a-1", 4, 100));
@@ -178,7 +201,7 @@ mod tests {
 
     #[test]
     fn a_filled_ask_is_gone() {
-        let mut asks = Asks::new(1, 100, "a".to_owned());
+        let mut asks = asks(1, 100, "a".to_owned());
         asks.offer(0);
         asks.on_state(state(1, "a-1", 1, 100));
         asks.on_state(state(1, "a-1", 0, 100));
@@ -188,7 +211,7 @@ mod tests {
 
     #[test]
     fn an_ask_at_another_price_or_too_large_is_replaced() {
-        let mut asks = Asks::new(2, 100, "b".to_owned());
+        let mut asks = asks(2, 100, "b".to_owned());
         asks.reset(vec![state(1, "a-1", 1, 90), state(2, "a-2", 3, 100)]);
         assert_eq!(short(&asks.offer(0)), "-1 -2 +2");
         assert_eq!(short(&asks.offer(0)), "", "cancellations are under way");
@@ -199,8 +222,28 @@ mod tests {
     }
 
     #[test]
+    fn every_instrument_has_all_free_slots() {
+        let both = vec![crate::INSTRUMENT.to_owned(), "cpu.512m.any".to_owned()];
+        let mut asks = Asks::new(2, 100, both, "a".to_owned());
+        assert_eq!(short(&asks.offer(0)), "+2 +2");
+        assert_eq!(short(&asks.offer(0)), "");
+        let small = |leaves| AskState {
+            instrument: "cpu.512m.any".to_owned(),
+            ..state(2, "a-2", leaves, 100)
+        };
+        asks.on_state(state(1, "a-1", 2, 100));
+        asks.on_state(small(2));
+        // One is filled: the exchange shrinks the other.
+        asks.on_state(small(1));
+        asks.on_state(state(1, "a-1", 1, 100));
+        assert_eq!(short(&asks.offer(1)), "");
+        assert_eq!(short(&asks.offer(0)), "+1 +1");
+        assert_eq!(short(&asks.withdraw()), "-1 -2");
+    }
+
+    #[test]
     fn what_the_owner_offers_elsewhere_stands_until_all_is_withdrawn() {
-        let mut asks = Asks::new(2, 100, "b".to_owned());
+        let mut asks = asks(2, 100, "b".to_owned());
         let elsewhere = |order| AskState {
             instrument: "cpu.512m.any".to_owned(),
             ..state(order, "mine", 2, 90)
@@ -215,7 +258,7 @@ mod tests {
 
     #[test]
     fn a_refused_cancellation_is_tried_again() {
-        let mut asks = Asks::new(2, 100, "b".to_owned());
+        let mut asks = asks(2, 100, "b".to_owned());
         asks.reset(vec![state(1, "a-1", 1, 90)]);
         assert_eq!(short(&asks.offer(0)), "-1 +2");
         asks.on_state(state(2, "b-1", 2, 100));
@@ -228,7 +271,7 @@ mod tests {
 
     #[test]
     fn terms_that_are_refused_at_first_are_hopeless() {
-        let mut asks = Asks::new(2, 101, "b".to_owned());
+        let mut asks = asks(2, 101, "b".to_owned());
         assert!(!asks.are_hopeless("price_off_tick"), "it is about something else");
         asks.offer(0);
         assert!(asks.are_hopeless("price_off_tick"));
@@ -245,7 +288,7 @@ mod tests {
 
     #[test]
     fn withdrawing_cancels_what_is_open_once() {
-        let mut asks = Asks::new(2, 100, "b".to_owned());
+        let mut asks = asks(2, 100, "b".to_owned());
         asks.reset(vec![state(1, "a-1", 1, 100), state(2, "a-2", 0, 100)]);
         assert_eq!(short(&asks.withdraw()), "-1");
         assert_eq!(short(&asks.withdraw()), "");

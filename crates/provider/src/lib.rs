@@ -44,7 +44,7 @@ use std::time::Duration;
 pub use error::ProviderError;
 pub use runtime::sandbox::Weakening;
 
-/// The one instrument that is traded so far: a core with up to 2 GiB, metered.
+/// What is offered and bought unless somebody says otherwise: a core with up to 2 GiB, metered.
 pub const INSTRUMENT: &str = "cpu.2g.any";
 
 /// What the owner wants.
@@ -64,6 +64,8 @@ pub struct Config {
     pub memory_mib_per_slot: u32,
     /// Where the machine is, for instruments of a region; empty says nothing.
     pub region: String,
+    /// In which instruments its slots are offered.
+    pub instruments: Vec<String>,
     /// The least it works for.
     pub price_nanocredits_per_tfuel: i64,
     /// Least time between two durable checkpoints of an attempt.

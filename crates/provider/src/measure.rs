@@ -7,7 +7,8 @@ use std::time::Duration;
 use base::Digest;
 use runtime::protocol::{End, FromWorker, Outcome, Start};
 use runtime::task::Task;
-use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
+use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
+use tokio::task::AbortHandle;
 use tokio::time::timeout;
 use wire::ToExchange;
 
@@ -19,8 +20,49 @@ const STEP_MAX: Duration = Duration::from_secs(120);
 /// The program's, whatever it is asked to do.
 const FUEL_MAX: u64 = 1 << 40;
 
+/// A measurement under way; it ends with this.
+pub(crate) struct Measuring {
+    measurement: Digest,
+    runs: UnboundedSender<Vec<String>>,
+    task: AbortHandle,
+}
+
+impl Measuring {
+    /// Begins to make ready.
+    pub(crate) fn start(
+        shared: Arc<Shared>,
+        measurement: Digest,
+        module: Digest,
+        warm_up: Vec<String>,
+        say: UnboundedSender<ToExchange>,
+    ) -> Self {
+        let (runs, asked) = mpsc::unbounded_channel();
+        let task = tokio::spawn(measure(shared, measurement, module, warm_up, asked, say));
+        Measuring { measurement, runs, task: task.abort_handle() }
+    }
+
+    /// Whether it is this one.
+    pub(crate) fn is(&self, measurement: Digest) -> bool {
+        self.measurement == measurement
+    }
+
+    /// The clock runs, if it is for this one.
+    pub(crate) fn run(&self, measurement: Digest, args: Vec<String>) {
+        if self.is(measurement) {
+            // It may have failed meanwhile, and has said so.
+            let _ = self.runs.send(args);
+        }
+    }
+}
+
+impl Drop for Measuring {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
 /// Makes ready, runs what it is asked to, until it is dropped or nothing more comes.
-pub(crate) async fn measure(
+async fn measure(
     shared: Arc<Shared>,
     measurement: Digest,
     module: Digest,

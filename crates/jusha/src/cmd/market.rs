@@ -80,8 +80,8 @@ enum Verb {
     /// Offer slots of one's own machine
     #[command(after_help = "\
 A job buys for itself: `jusha run` and `jusha map` place its bid. An agent (`jusha provide`) offers its
-free slots by itself; this is for further asks, such as in another instrument. All asks of a machine
-share its slots.")]
+free slots by itself, in each --instrument that it was given; this is for asks in others. All asks of a
+machine share its slots.")]
     Sell(Sell),
     /// List the account's orders
     Orders {

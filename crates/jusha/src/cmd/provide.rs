@@ -42,6 +42,9 @@ pub struct Provide {
     #[arg(long, value_name = "MIB", default_value_t = 2048,
           value_parser = clap::value_parser!(u32).range(16..=1048576), allow_negative_numbers = true)]
     memory: u32,
+    /// Offer the slots in this instrument; say it several times for several, which share the slots
+    #[arg(long = "instrument", value_name = "NAME", default_value = provider::INSTRUMENT)]
+    instruments: Vec<String>,
     /// Where this computer is, such as `eu`, for instruments that are for one region
     #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
     region: String,
@@ -78,6 +81,7 @@ pub async fn main(options: &Provide) -> CliResult {
         slots: options.slots.unwrap_or(cores),
         memory_mib_per_slot: options.memory,
         region: options.region.clone(),
+        instruments: options.instruments.clone(),
         price_nanocredits_per_tfuel: options.price,
         checkpoint_interval: Duration::from_millis(options.checkpoint_interval_ms),
         drain_max: Duration::from_secs(options.drain_s),

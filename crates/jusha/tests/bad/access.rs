@@ -113,8 +113,8 @@ async fn a_join_code_that_is_none_enrols_nothing() {
         (&no_code, "it has no code", looks),
         (&empty, "it has no code", looks),
         (&other_key, "it has no code", looks),
-        (&secure, "http only", looks),
-        ("ftp://host/#join=x", "does not begin with http://", looks),
+        (&secure, "no exchange answers at https://127.0.0.1", nowhere),
+        ("ftp://host/#join=x", "it begins neither with https:// nor with http://", looks),
         (&gone, "no exchange answers at http://127.0.0.1:1", nowhere),
     ] {
         let data = stage.scene.arg("second");

@@ -182,6 +182,10 @@ impl Settings {
             Some(path) => path.display().to_string(),
             None => "none".to_owned(),
         };
+        let in_data = || config.data.join(instruments::FILE);
+        let traded =
+            config.instruments.as_ref().map(|_| self.instruments.clone().unwrap_or_else(in_data));
+        let instruments = traded.map_or("as before".to_owned(), |file| file.display().to_string());
         let log = match self.log.unwrap_or_default() {
             LogFormat::Text => "text",
             LogFormat::Json => "json",
@@ -198,19 +202,12 @@ impl Settings {
             ("requests_per_second", config.account_rate.per_second.to_string()),
             ("connections", config.connections.to_string()),
             ("trusted_proxies", proxies.join(",")),
-            ("instruments", traded(config)),
+            ("instruments", instruments),
             ("log", log.to_owned()),
         ]
         .map(|(name, value)| format!("{name:<20} {value}"))
         .join("\n")
     }
-}
-
-/// Names of what is traded from the next start on.
-fn traded(config: &exchange::Config) -> String {
-    let Some(instruments) = &config.instruments else { return "as before".to_owned() };
-    let names: Vec<&str> = instruments.iter().map(|one| one.name.as_str()).collect();
-    names.join(", ")
 }
 
 #[cfg(test)]
