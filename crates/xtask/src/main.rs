@@ -7,6 +7,7 @@ mod api;
 mod chores;
 mod fuzz;
 mod guests;
+mod mutants;
 mod run;
 mod system;
 mod tests_run;
@@ -32,6 +33,8 @@ cargo xtask api [--seed N] [--examples N]
 cargo xtask sim --minutes N | --seeds N | --seed N [--from N]
                             whole exchanges in simulated time, with everything going wrong; a
                             failing seed is said, and --seed repeats it
+cargo xtask mutants [NAME...]
+                            break the runtime's rules one at a time and see that a test fails
 cargo xtask guests [--seed N] [NAME...]
                             build or fetch programs of many languages (downloads compilers), run
                             them whole and stopped ten times, compare
@@ -52,6 +55,7 @@ fn main() -> ExitCode {
         ("fuzz", rest) => fuzz::fuzz(&root, rest),
         ("api", rest) => api::main(&root, rest),
         ("sim", rest) => chores::sim(&root, rest),
+        ("mutants", rest) => mutants::mutants(&root, rest),
         ("guests", [build, rest @ ..]) if build == "build" => chores::build_guests(&root, rest),
         ("guests", rest) => guests::check(&root, rest),
         ("help" | "--help" | "-h", _) => {
