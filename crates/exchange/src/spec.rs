@@ -39,9 +39,15 @@ pub(crate) fn check(
         let inputs =
             spec.inputs.iter().map(|file| (format!("input `{}`", file.name), &file.content));
         let mut inbound_bytes = 0_u64;
-        for (what, digest) in
-            [("the module".to_owned(), &spec.module)].into_iter().chain(stdin).chain(inputs)
-        {
+        let program = [
+            ("the module".to_owned(), Some(&spec.module)),
+            ("the base".to_owned(), spec.base.as_ref()),
+        ];
+        let program = program
+            .into_iter()
+            .filter_map(|(what, digest)| Some((what, digest?, spec.base.is_none())));
+        let own = stdin.chain(inputs).map(|(what, digest)| (what, digest, true));
+        for (what, digest, is_traffic) in program.chain(own) {
             let length = match lengths.get(digest) {
                 Some(length) => *length,
                 None => {
@@ -54,7 +60,9 @@ pub(crate) fn check(
                 }
             };
             // As often as the spec names it: that is how the runtime counts it.
-            inbound_bytes = inbound_bytes.saturating_add(length);
+            if is_traffic {
+                inbound_bytes = inbound_bytes.saturating_add(length);
+            }
         }
         if modules.insert(spec.module) {
             check_module(blobs, index, &spec.module)?;
@@ -95,8 +103,10 @@ fn check_numbers(
     instrument: Option<&Instrument>,
     blob_max_bytes: u64,
 ) -> Result<(), String> {
-    if spec.version != 1 {
-        return Err(format!("version is {}; this exchange knows 1", spec.version));
+    let due = spec.version_due();
+    if spec.version != due {
+        let why = if due == 1 { "a spec without `base` has 1" } else { "a spec with `base` has 2" };
+        return Err(format!("version is {}; {why}", spec.version));
     }
     if spec.fuel_max == 0 || spec.fuel_max > TASK_FUEL_MAX {
         return Err(format!("fuel_max is {}; give 1 to {TASK_FUEL_MAX}", spec.fuel_max));
@@ -207,6 +217,7 @@ mod tests {
         let mut spec = TaskSpec {
             version: 1,
             module: blobs.put(&MODULE_HEADER).unwrap(),
+            base: None,
             args: vec!["program".to_owned()],
             env: vec![],
             stdin: Some(content),
@@ -238,6 +249,7 @@ mod tests {
         let spec = TaskSpec {
             version: 1,
             module: blobs.put(&MODULE_HEADER).unwrap(),
+            base: None,
             args: vec!["program".to_owned()],
             env: vec![],
             stdin: Some(content),
@@ -260,14 +272,27 @@ mod tests {
             fuel_max: 1 << 40,
         };
         assert_eq!(tasks, [NewTask { spec: digest, figures }; 2]);
+
+        // What a machine keeps is no task's traffic.
+        let base = Some(blobs.put(b"a checkpoint file, by its length").unwrap());
+        let spec = TaskSpec { version: 2, base, ..spec };
+        let digest = blobs.put(&serde_json::to_vec(&spec).unwrap()).unwrap();
+        let tasks = check(&blobs, &[digest], None, 1 << 26).unwrap();
+        assert_eq!(tasks[0].figures, TaskFigures { inbound_bytes: 3 * 4, ..figures });
     }
 
     #[test]
     fn what_is_wrong_with_a_spec_is_named() {
         type Change = fn(&mut TaskSpec, &DiskBlobs);
-        let cases: [(Change, &str); 17] = [
+        let cases: [(Change, &str); 20] = [
             (|_, _| {}, "ok"),
-            (|spec, _| spec.version = 2, "version is 2"),
+            (|spec, _| spec.version = 2, "version is 2; a spec without `base` has 1"),
+            (|spec, _| spec.base = Some(spec.module), "version is 1; a spec with `base` has 2"),
+            (
+                |spec, _| (spec.version, spec.base) = (2, Some(Digest::of(b"lost"))),
+                "the base, blob",
+            ),
+            (|spec, _| (spec.version, spec.base) = (2, Some(spec.module)), "ok"),
             (|spec, _| spec.fuel_max = 0, "fuel_max is 0"),
             (|spec, _| spec.fuel_max = TASK_FUEL_MAX + 1, "fuel_max is"),
             (|spec, _| spec.segment_fuel = (1 << 20) - 1, "segment_fuel is 1048575"),

@@ -1,6 +1,7 @@
 //! Buying: from tasks to a job at the exchange, to its results.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use base::{Digest, JobId, OrderId};
@@ -95,16 +96,19 @@ impl MachineFilters {
 pub struct Draft {
     /// What to run.
     pub task: Task,
+    /// Where it begins, as it travels (`CheckpointFile::base_to_bytes`).
+    pub base: Option<Arc<Vec<u8>>>,
     /// Its fuel limit.
     pub fuel_max: u64,
 }
 
 impl Draft {
-    fn spec(&self, module: Digest) -> TaskSpec {
+    fn spec(&self, module: Digest, base: Option<Digest>) -> TaskSpec {
         let task = &self.task;
-        TaskSpec {
-            version: 1,
+        let mut spec = TaskSpec {
+            version: 0,
             module,
+            base,
             args: task.args.clone(),
             env: task.env.clone(),
             stdin: (!task.stdin.is_empty()).then(|| Digest::of(&task.stdin)),
@@ -119,14 +123,17 @@ impl Draft {
             segment_fuel: task.segment_fuel,
             seed: task.seed,
             clock_start_ms: task.clock_start_ms,
-        }
+        };
+        spec.version = spec.version_due();
+        spec
     }
 }
 
 /// Uploads what drafts need, a few at a time, and collects their specs.
 pub struct Upload<'a> {
     client: &'a Client,
-    module: Option<Digest>,
+    /// The module's and the base's addresses.
+    program: Option<(Digest, Option<Digest>)>,
     specs: Vec<Digest>,
     pending: BTreeMap<Digest, Vec<u8>>,
     pending_bytes: usize,
@@ -143,7 +150,7 @@ impl<'a> Upload<'a> {
         Ok(Upload {
             client,
             available_nanocredits,
-            module: None,
+            program: None,
             specs: Vec::new(),
             pending: BTreeMap::new(),
             pending_bytes: 0,
@@ -151,19 +158,23 @@ impl<'a> Upload<'a> {
         })
     }
 
-    /// Adds a task. All tasks of a job have one module.
+    /// Adds a task. All tasks of a job have one module and one base.
     pub async fn add(&mut self, mut draft: Draft) -> CliResult<()> {
-        let module = match self.module {
-            Some(module) => module,
+        let (module, base) = match self.program {
+            Some(program) => program,
             None => {
                 let bytes = std::mem::take(&mut draft.task.module);
                 let digest = Digest::of(&bytes);
                 self.push(draft.task.args.first().map_or("the program", String::as_str), bytes);
-                self.module = Some(digest);
-                digest
+                let base = draft.base.take().map(|bytes| {
+                    let digest = Digest::of(&bytes);
+                    self.push("the base", Arc::unwrap_or_clone(bytes));
+                    digest
+                });
+                *self.program.insert((digest, base))
             }
         };
-        let spec = serde_json::to_vec(&draft.spec(module))
+        let spec = serde_json::to_vec(&draft.spec(module, base))
             .map_err(|error| CliError::new(error.to_string()))?;
         self.specs.push(Digest::of(&spec));
         self.push("the task's description", spec);

@@ -56,6 +56,7 @@ enum Command {
     Exchange(cmd::exchange::Exchange),
     Admin(cmd::admin::Admin),
     Exec(cmd::exec::Exec),
+    Runtime(cmd::runtime::Runtime),
     Verify(cmd::verify::Verify),
     Doctor(cmd::doctor::Doctor),
     /// Runs one task for the parent process
@@ -82,6 +83,7 @@ fn perform(command: &Command) -> CliResult {
         // Local work is plain blocking code.
         Command::Exec(options) => return cmd::exec::main(options),
         Command::Verify(options) => return cmd::verify::main(options),
+        Command::Runtime(options) => return cmd::runtime::main(options),
         Command::Doctor(options) => return cmd::doctor::main(options),
         _ => {}
     }
@@ -105,6 +107,7 @@ fn perform(command: &Command) -> CliResult {
             Command::Exchange(options) => cmd::exchange::main(options).await,
             Command::Admin(options) => cmd::admin::main(options).await,
             Command::Exec(options) => cmd::exec::main(options),
+            Command::Runtime(options) => cmd::runtime::main(options),
             Command::Verify(options) => cmd::verify::main(options),
             Command::Doctor(options) => cmd::doctor::main(options),
             Command::Worker => Err(CliError::new("a worker is started before this")),

@@ -8,8 +8,10 @@ use std::path::{Path, PathBuf};
 
 use base::{Digest, TASK_FUEL_MAX};
 use clap::Args;
+use runtime::save::CheckpointFile;
 use runtime::task::{Task, defaults, task_seed};
 
+use crate::cmd::exec;
 use crate::error::{CliError, CliResult, io};
 use crate::{amount, config};
 
@@ -47,6 +49,10 @@ pub struct World {
     #[arg(long, value_name = "GFUEL", value_parser = amount::parse_gfuel,
           allow_hyphen_values = true)]
     pub segment_gfuel: Option<u64>,
+    /// Begin in a base of the same program, arguments and environment that
+    /// `jusha exec --snapshot` wrote
+    #[arg(long, value_name = "FILE")]
+    pub from: Option<PathBuf>,
     /// What the program's random numbers derive from, any text
     #[arg(long, value_name = "TEXT")]
     pub seed: Option<String>,
@@ -63,6 +69,11 @@ impl World {
     /// The fuel limit.
     pub fn fuel_max(&self) -> u64 {
         self.fuel_max.unwrap_or(TASK_FUEL_MAX)
+    }
+
+    /// Where it begins, if not at its program's beginning.
+    pub fn base(&self) -> CliResult<Option<CheckpointFile>> {
+        self.from.as_deref().map(exec::load).transpose()
     }
 
     /// What the random numbers of a job's task derive from.

@@ -66,6 +66,38 @@ async fn every_kind_of_task_costs_what_exec_uses() {
     assert_eq!(invoice.lines[0].machine, stage.machines[0].id, "the cheapest");
 }
 
+/// Neither a base nor its module is a task's traffic, and its start-up nobody's fuel.
+#[tokio::test]
+async fn a_job_that_begins_in_a_base_costs_the_rest() {
+    let mut stage = Stage::new(Pace::PATIENT).await;
+    stage.add_machine("ant", 123_456_700, 1).await;
+    let work = Work { stdin: b"2 3 4 5 999983\n".to_vec(), ..Work::new("based", &[]) };
+    let base = stage.scene.arg("base");
+    let blank = Work { stdin: Vec::new(), ..work.clone() };
+    blank.exec_with(&stage.scene, &["--snapshot", &base]).await;
+    let (whole, rest) =
+        (work.exec(&stage.scene).await, work.exec_with(&stage.scene, &["--from", &base]).await);
+    let program = guest("based").to_str().unwrap().to_owned();
+    let price = ["--max-price", "123456700n", "--segment-gfuel", "2.147483648"];
+    let args = [&["run", "--from", &base][..], &price, &[&program]].concat();
+    let ran = stage.scene.finish(stage.buy(&args), &work.stdin).await;
+    assert_eq!((ran.status, &ran.stdout), (0, &whole.ran.stdout), "{ran:?}");
+    let jobs = stage.buyer.jobs().await.unwrap();
+    let view = stage.buyer.job(jobs[0].job).await.unwrap();
+    stage.assert_settled(&view, &[&rest]).await;
+    assert!(rest.usage.fuel < whole.usage.fuel, "{rest:?}");
+
+    // One that is none is refused by name, not run without.
+    let other = stage.scene.write("other", b"JUSHACKP");
+    let args = [&["run", "--from", other.to_str().unwrap()][..], &price, &[&program]].concat();
+    let refused = stage.scene.finish(stage.buy(&args), b"").await;
+    assert_eq!(refused.status, 124, "{refused:?}");
+    let args = [&["run", "--from", &base][..], &price, &[&program, "--", "more"]].concat();
+    let refused = stage.scene.finish(stage.buy(&args), b"").await;
+    assert_eq!(refused.status, 124, "{refused:?}");
+    assert!(refused.stderr.contains("another list of arguments"), "{refused:?}");
+}
+
 #[tokio::test]
 async fn the_resting_order_sets_the_price() {
     let mut stage = Stage::new(Pace::PATIENT).await;

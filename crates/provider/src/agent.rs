@@ -70,6 +70,7 @@ pub(crate) async fn run(config: Config) -> Result<(), ProviderError> {
         },
     });
     let (connected, connection) = watch::channel(false);
+    let artefacts = config.artefacts.clone().unwrap_or_else(|| state.artefacts());
     let (reports, attempt_reports) = mpsc::unbounded_channel();
     let shared = Arc::new(Shared {
         exchange: enrolment.exchange,
@@ -80,7 +81,7 @@ pub(crate) async fn run(config: Config) -> Result<(), ProviderError> {
         checkpoint_interval: config.checkpoint_interval,
         launcher: Launcher {
             weakening: config.weakening,
-            ..Launcher::new(config.worker.clone(), Artefacts::new(Some(state.artefacts())))
+            ..Launcher::new(config.worker.clone(), Artefacts::new(Some(artefacts)))
         },
         connected: connection,
         reports,

@@ -137,8 +137,9 @@ impl Drive {
             permit = slots.acquire_owned() => permit,
             end = self.drained_or_orphaned() => return end,
         };
-        let Prepared { task, fuel_max, resume } = prepared;
+        let Prepared { task, base, fuel_max, resume } = prepared;
         let start = Start {
+            base,
             resume,
             fuel_max,
             stop_at_fuel: Some(self.start.fuel_allowance),

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use base::Digest;
 use runtime::checkpoint::Checkpoint;
+use runtime::save::CheckpointFile;
 use runtime::task::Task;
 use wire::{AttemptStart, CheckpointIndex, TaskSpec};
 
@@ -12,6 +13,8 @@ use crate::blobs::{BlobError, Blobs};
 /// Ready to be given to a worker.
 pub(crate) struct Prepared {
     pub task: Task,
+    /// Where it begins; without a module, which is the task's.
+    pub base: Option<CheckpointFile>,
     pub fuel_max: u64,
     pub resume: Option<Checkpoint>,
 }
@@ -41,9 +44,9 @@ pub(crate) async fn prepare(
     let spec = blobs.fetch(start.spec).await?;
     let spec: TaskSpec = serde_json::from_slice(&spec)
         .map_err(|error| PrepareError::Refused(format!("the task's spec is malformed: {error}")))?;
-    if spec.version != 1 {
+    if spec.version != spec.version_due() {
         return Err(PrepareError::Refused(format!(
-            "the task's spec has version {}, this agent knows 1",
+            "the task's spec has version {}, this agent knows 1, and 2 with a base",
             spec.version
         )));
     }
@@ -69,6 +72,10 @@ pub(crate) async fn prepare(
         }
         None => Vec::new(),
     };
+    let base = match spec.base {
+        Some(digest) => Some(fetch_base(blobs, digest, slot_pages_max).await?),
+        None => None,
+    };
     let task = Task {
         module: blobs.fetch(spec.module).await?,
         args: spec.args,
@@ -85,7 +92,7 @@ pub(crate) async fn prepare(
         Some(digest) => Some(fetch_checkpoint(blobs, digest).await?),
         None => None,
     };
-    Ok(Prepared { task, fuel_max: spec.fuel_max, resume })
+    Ok(Prepared { task, base, fuel_max: spec.fuel_max, resume })
 }
 
 /// What a task's inputs take in memory, standard input among them. A blob of a few MiB under
@@ -123,6 +130,23 @@ impl InputSum {
     }
 }
 
+/// A base is decoded off the loop: that takes tens of milliseconds.
+async fn fetch_base(
+    blobs: &Blobs,
+    digest: Digest,
+    slot_pages_max: u32,
+) -> Result<CheckpointFile, PrepareError> {
+    let bytes = blobs.fetch(digest).await?;
+    let decoded = tokio::task::spawn_blocking(move || {
+        CheckpointFile::base_from_bytes(&bytes, u64::from(slot_pages_max) << 16)
+    });
+    let refused = |problem: String| PrepareError::Refused(format!("the base {digest}: {problem}"));
+    decoded
+        .await
+        .map_err(|error| PrepareError::Damaged(error.to_string()))?
+        .map_err(|error| refused(error.to_string()))
+}
+
 async fn fetch_checkpoint(blobs: &Blobs, digest: Digest) -> Result<Checkpoint, PrepareError> {
     let damaged =
         |problem: String| PrepareError::Damaged(format!("checkpoint {digest}: {problem}"));
@@ -150,6 +174,7 @@ mod tests {
         let spec = TaskSpec {
             version: 1,
             module: Digest::default(),
+            base: None,
             args: Vec::new(),
             env: Vec::new(),
             stdin: stdin.map(|(blob, _)| digest(blob)),

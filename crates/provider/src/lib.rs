@@ -74,6 +74,9 @@ pub struct Config {
     pub drain_max: Duration,
     /// The program that is run as a worker: `worker worker`.
     pub worker: PathBuf,
+    /// Where compiled modules are kept; in `data` if nowhere else. Several agents, and what runs
+    /// here for its owner, may share it: a module is compiled once per computer.
+    pub artefacts: Option<PathBuf>,
     /// What of the containment of workers the owner does without, by name.
     pub weakening: Weakening,
 }

@@ -51,13 +51,14 @@ pub enum BaseError {
     Input,
 }
 
-/// Checks a base against the task, whose module has this digest, that is to begin in it.
+/// Checks a base against the task, whose module has this digest, that is to begin in it. A base
+/// without a module of its own has the task's.
 pub(crate) fn check(
     base: &CheckpointFile,
     task: &Task,
     module: &Digest,
 ) -> Result<Manifest, BaseError> {
-    if base.task.module != task.module {
+    if !base.task.module.is_empty() && base.task.module != task.module {
         return Err(BaseError::Other("program"));
     }
     if base.task.args != task.args {

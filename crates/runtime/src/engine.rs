@@ -12,6 +12,7 @@ use std::io::{Read, Seek};
 use serde::{Deserialize, Serialize};
 use wasmtime::{Config, Engine, Module, OptLevel};
 
+use crate::task::ModuleId;
 use crate::transform::layout::export;
 use crate::transform::{self, Refusal};
 
@@ -61,6 +62,11 @@ pub enum CompileError {
 
 /// Where a run gets the builds of its module from.
 pub trait Modules {
+    /// What the module is. Whoever has only what was compiled from it was told.
+    fn id(&self, bytes: &[u8]) -> ModuleId {
+        ModuleId::of(bytes)
+    }
+
     /// The compiled module, if it keeps to `max_pages`.
     fn module(&self, bytes: &[u8], max_pages: u32, build: Build) -> Result<Module, CompileError>;
 }
@@ -185,7 +191,7 @@ impl Compiler {
                 unsafe { Module::deserialize(engine, bytes) }.map_err(|error| failed(&error))?
             }
         };
-        Ok(Loaded { module, build })
+        Ok(Loaded { module, build, id: None })
     }
 }
 
@@ -193,9 +199,21 @@ impl Compiler {
 pub struct Loaded {
     module: Module,
     build: Build,
+    id: Option<ModuleId>,
+}
+
+impl Loaded {
+    /// Says what it was compiled from, so that nobody needs the bytes.
+    pub fn known_as(self, id: ModuleId) -> Self {
+        Loaded { id: Some(id), ..self }
+    }
 }
 
 impl Modules for Loaded {
+    fn id(&self, bytes: &[u8]) -> ModuleId {
+        self.id.unwrap_or_else(|| ModuleId::of(bytes))
+    }
+
     fn module(&self, _: &[u8], max_pages: u32, build: Build) -> Result<Module, CompileError> {
         if build != self.build {
             return Err(CompileError::Elsewhere);

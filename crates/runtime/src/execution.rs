@@ -20,7 +20,7 @@ use crate::protocol::{End, Goal, Outcome, Record, Redo, TrapCode};
 pub use crate::run_error::RunError;
 use crate::save::CheckpointFile;
 use crate::stop::Stop;
-use crate::task::Task;
+use crate::task::{ModuleId, Task};
 use crate::world::WorldConfig;
 
 /// Fuel between two looks at the agent's messages: some 20 ms.
@@ -50,6 +50,8 @@ pub struct Span {
 pub struct Execution<'t> {
     task: &'t Task,
     digest: Digest,
+    /// What of its traffic comes before its results.
+    inbound_bytes: u64,
     world: WorldConfig,
     modules: &'t dyn Modules,
     instance: Instance,
@@ -98,9 +100,9 @@ impl<'t> Execution<'t> {
         redo: Option<Redo>,
     ) -> Result<Self, RunError> {
         check_limits(task)?;
-        let module_digest = Digest::of(&task.module);
+        let id = modules.id(&task.module);
         let base = match base {
-            Some(file) => Some((file, base_state::check(file, task, &module_digest)?)),
+            Some(file) => Some((file, base_state::check(file, task, &id.digest)?)),
             None => None,
         };
         let Some(checkpoint) = resume else {
@@ -113,10 +115,10 @@ impl<'t> Execution<'t> {
             let due = if canonical { Build::CANONICAL } else { Build::FAST };
             let build = redo.map_or(due, |redo| redo.build);
             let module = modules.module(&task.module, task.memory_max_pages, build)?;
-            let begun = Execution::of_module(task, modules, &module_digest, &module, build, base)?;
+            let begun = Execution::of_module(task, modules, &id, &module, build, base)?;
             return Ok(Execution { goal, ..begun });
         };
-        let digest = identity(task, &module_digest, base.as_ref());
+        let digest = identity(task, &id.digest, base.as_ref());
         let world = world_config(task);
         let manifest = match goal {
             Goal::Record => checkpoint.check_span()?,
@@ -146,7 +148,7 @@ impl<'t> Execution<'t> {
             last: Some(manifest),
             goal,
             span,
-            ..Execution::fresh(task, digest, world, modules, instance, build, base)
+            ..Execution::fresh((task, digest), &id, world, modules, instance, build, base)
         })
     }
 
@@ -154,31 +156,32 @@ impl<'t> Execution<'t> {
     pub fn of_module(
         task: &'t Task,
         modules: &'t dyn Modules,
-        module_digest: &Digest,
+        id: &ModuleId,
         module: &wasmtime::Module,
         build: Build,
         base: Option<(&'t CheckpointFile, Manifest)>,
     ) -> Result<Self, RunError> {
-        let digest = identity(task, module_digest, base.as_ref());
+        let digest = identity(task, &id.digest, base.as_ref());
         let world = world_config(task);
+        let inbound_bytes = task.inbound_bytes(id, base.is_some());
         let mut instance = beginning(module, task, &world, base.as_ref())?;
         instance.exact = build.exact;
         let state = instance.state();
         let boundary = parts(&state);
-        let usage = Usage { traffic_bytes: task.inbound_bytes(), ..Usage::ZERO };
+        let usage = Usage { traffic_bytes: inbound_bytes, ..Usage::ZERO };
         let manifest = manifest(state, digest, usage, Digest::default(), &boundary, false);
         let chain_head = chain::genesis(&digest, &manifest.state_root());
         Ok(Execution {
             chain_head,
             boundary,
-            ..Execution::fresh(task, digest, world, modules, instance, build, base)
+            ..Execution::fresh((task, digest), id, world, modules, instance, build, base)
         })
     }
 
     /// A run of which nothing is recorded yet.
     fn fresh(
-        task: &'t Task,
-        digest: Digest,
+        (task, digest): (&'t Task, Digest),
+        id: &ModuleId,
         world: WorldConfig,
         modules: &'t dyn Modules,
         instance: Instance,
@@ -188,6 +191,7 @@ impl<'t> Execution<'t> {
         Execution {
             task,
             digest,
+            inbound_bytes: task.inbound_bytes(id, base.is_some()),
             world,
             modules,
             instance,
@@ -215,7 +219,7 @@ impl<'t> Execution<'t> {
             fuel: self.instance.used,
             memory_page_fuel: self.instance.memory_page_fuel,
             state_bytes: self.state_bytes,
-            traffic_bytes: self.task.inbound_bytes(),
+            traffic_bytes: self.inbound_bytes,
         }
     }
 

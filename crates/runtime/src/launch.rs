@@ -21,12 +21,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use base::Digest;
 
 use crate::artefacts::{self, Artefacts, Key};
+use crate::base_state::BaseError;
 use crate::checkpoint::Checkpoint;
 use crate::engine::{Build, NATIVE_STACK_BYTES};
 use crate::leaf::Leaf;
 use crate::pipe::{self, MESSAGE_BYTES_MAX};
 use crate::protocol::{Behind, Down, FromWorker, Job, Role, Setup, Start, ToWorker, Up};
 use crate::sandbox::{Confinement, Limits, Weakening};
+use crate::task::ModuleId;
 use belief::Belief;
 use process::{Killer, Process};
 
@@ -90,6 +92,8 @@ pub struct Worker {
 pub struct WorkerEvents {
     launcher: Launcher,
     shared: Arc<Shared>,
+    /// The task's module: what a worker needs of it is compiled.
+    module: Vec<u8>,
     /// To be given to the next process.
     next: Option<(Process, Job)>,
     /// The one that runs.
@@ -148,16 +152,18 @@ impl Launcher {
 
     /// Starts a worker process for a task. It gets the task, and its module is compiled, once the
     /// first event is asked for.
-    pub fn start(&self, start: Start) -> io::Result<(Worker, WorkerEvents)> {
+    pub fn start(&self, mut start: Start) -> io::Result<(Worker, WorkerEvents)> {
         let shared = Arc::new(Shared::default());
         let belief = Belief::new(&start);
         let process = self.spawn(Role::Run, run_limits(&start))?;
         shared.adopt(&process)?;
+        let module = std::mem::take(&mut start.task.module);
         let events = WorkerEvents {
             launcher: self.clone(),
             shared: shared.clone(),
             message_bytes_max: message_bytes_max(&start),
-            next: Some((process, Job { start, redo: None })),
+            next: Some((process, Job { start, module: ModuleId::default(), redo: None })),
+            module,
             process: None,
             belief,
             leaves: BTreeMap::new(),
@@ -197,13 +203,13 @@ fn limits(data_bytes: u64, cpu_s: u64) -> Limits {
     Limits { address_bytes: RUN_ADDRESS_BYTES + data_bytes, data_bytes, cpu_s, file_bytes: 8 << 30 }
 }
 
-/// Bytes of the task as it is handed over, without its state.
+/// Bytes of the task as it is handed over, without its module and its state.
 fn task_bytes(start: &Start) -> u64 {
     let task = &start.task;
     let inputs: usize = task.inputs.iter().map(|(name, bytes)| name.len() + bytes.len()).sum();
     let words: usize = task.args.iter().map(String::len).sum::<usize>()
         + task.env.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>();
-    (task.module.len() + task.stdin.len() + inputs + words) as u64
+    (task.stdin.len() + inputs + words) as u64
 }
 
 /// The largest state that the task can have.
@@ -332,19 +338,26 @@ impl WorkerEvents {
     }
 
     /// Gives the process its module and its task; the final event, if it comes to that already.
-    fn begin(&mut self, job: Job) -> io::Result<Option<FromWorker>> {
+    fn begin(&mut self, mut job: Job) -> io::Result<Option<FromWorker>> {
         let build = match job.build() {
             Ok(build) => build,
             Err(error) => return Ok(Some(FromWorker::Refused { reason: error.to_string() })),
         };
-        let (_, module) = self.belief.digests(&job.start.task);
+        if let Some(base) = &mut job.start.base {
+            let own = std::mem::take(&mut base.task.module);
+            if !own.is_empty() && own != self.module {
+                let reason = BaseError::Other("program").to_string();
+                return Ok(Some(FromWorker::Refused { reason }));
+            }
+        }
+        job.module = self.belief.learn(&job.start.task, &self.module);
         let process = self.process.as_mut().ok_or_else(nonsense)?;
         let (_, identity) = match ready(process)? {
             Ok(ready) => ready,
             Err(event) => return Ok(Some(event)),
         };
-        let key = Key { module, build, identity };
-        let compile = || compile(&self.launcher, &self.shared, &job.start.task.module, build);
+        let key = Key { module: job.module.digest, build, identity };
+        let compile = || compile(&self.launcher, &self.shared, &self.module, build);
         let artefact = match self.launcher.artefacts.get(&key, compile) {
             Ok(artefact) => artefact,
             Err(NoArtefact::Said(event)) => return Ok(Some(event)),

@@ -3,7 +3,6 @@
 use std::fs::File;
 use std::time::{Duration, Instant};
 
-use base::Digest;
 use wasmtime::Module;
 
 use crate::artefacts;
@@ -15,7 +14,7 @@ use crate::execution::Execution;
 pub use crate::execution::RunError;
 use crate::protocol::Goal;
 use crate::save::CheckpointFile;
-use crate::task::Task;
+use crate::task::{ModuleId, Task};
 
 /// CPU time of the calling thread.
 pub fn thread_cpu() -> Duration {
@@ -54,9 +53,9 @@ pub fn beginnings(
             let module = loaded.module(&task.module, task.memory_max_pages, Build::FAST)?;
             let load = clock.read();
             let clock = Clock::start();
-            let digest = Digest::of(&task.module);
+            let digest = ModuleId::of(&task.module);
             let base = match base {
-                Some(file) => Some((file, base_state::check(file, task, &digest)?)),
+                Some(file) => Some((file, base_state::check(file, task, &digest.digest)?)),
                 None => None,
             };
             let execution =

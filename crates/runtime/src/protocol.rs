@@ -17,7 +17,7 @@ use crate::checkpoint::{Checkpoint, CheckpointError};
 use crate::engine::Build;
 use crate::sandbox::{Confinement, Limits, Weakening};
 use crate::save::CheckpointFile;
-use crate::task::Task;
+use crate::task::{ModuleId, Task};
 
 /// Agent → worker, in this order.
 #[derive(Debug, Serialize, Deserialize)]
@@ -67,7 +67,10 @@ pub enum Behind {
 /// A task, and how to go on with it.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Job {
+    /// Without the module: what is needed of it is compiled.
     pub start: Start,
+    /// What the module is.
+    pub module: ModuleId,
     pub redo: Option<Redo>,
 }
 

@@ -14,7 +14,9 @@ const MAGIC: &[u8; 8] = b"JUSHACKP";
 /// The version of the format.
 pub(crate) const VERSION: u32 = 1;
 /// Most bytes that a file may decompress to: 4 GiB of memory and as much again.
-const BYTES_MAX: usize = 8 << 30;
+const BYTES_MAX: u64 = 8 << 30;
+/// What a base may have beside the memory that it fills: arguments, frames, digests.
+const BASE_SLACK: u64 = 64 << 20;
 
 /// A task and a state of it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -40,7 +42,20 @@ impl CheckpointFile {
 
     /// Reads a file, believing nothing in it.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, CheckpointError> {
-        let file = CheckpointFile::decode(bytes)?;
+        let file = CheckpointFile::decode(bytes, BYTES_MAX)?;
+        file.checkpoint.check()?;
+        Ok(file)
+    }
+
+    /// The file of a base as it travels: whoever has a task that begins in it has the module.
+    pub fn base_to_bytes(mut self) -> Vec<u8> {
+        self.task.module.clear();
+        self.to_bytes()
+    }
+
+    /// Reads a stranger's base, of a memory that may have so many bytes.
+    pub fn base_from_bytes(bytes: &[u8], memory_max_bytes: u64) -> Result<Self, CheckpointError> {
+        let file = CheckpointFile::decode(bytes, memory_max_bytes.saturating_add(BASE_SLACK))?;
         file.checkpoint.check()?;
         Ok(file)
     }
@@ -48,12 +63,12 @@ impl CheckpointFile {
     /// The same for a file from which only one span is to be run again: leaves that the span
     /// doesn't need may be lacking.
     pub fn span_from_bytes(bytes: &[u8]) -> Result<Self, CheckpointError> {
-        let file = CheckpointFile::decode(bytes)?;
+        let file = CheckpointFile::decode(bytes, BYTES_MAX)?;
         file.checkpoint.check_span()?;
         Ok(file)
     }
 
-    fn decode(bytes: &[u8]) -> Result<Self, CheckpointError> {
+    fn decode(bytes: &[u8], bytes_max: u64) -> Result<Self, CheckpointError> {
         let damaged = |why: &str| CheckpointError::Damaged(why.to_owned());
         if bytes.len() < MAGIC.len() || !bytes.starts_with(MAGIC) {
             return Err(damaged("it does not begin as a checkpoint file does"));
@@ -71,15 +86,16 @@ impl CheckpointFile {
         if version != VERSION {
             return Err(CheckpointError::Version { found: version, expected: VERSION });
         }
-        let plain = decompress(&body[12..]).ok_or_else(|| damaged("it does not decompress"))?;
+        let plain =
+            decompress(&body[12..], bytes_max).ok_or_else(|| damaged("it does not decompress"))?;
         postcard::from_bytes(&plain).map_err(|_| damaged("its contents can't be read"))
     }
 }
 
-fn decompress(bytes: &[u8]) -> Option<Vec<u8>> {
+fn decompress(bytes: &[u8], bytes_max: u64) -> Option<Vec<u8>> {
     use std::io::Read;
     let mut plain = Vec::new();
-    let mut reader = zstd::Decoder::new(bytes).ok()?.take(BYTES_MAX as u64);
+    let mut reader = zstd::Decoder::new(bytes).ok()?.take(bytes_max);
     reader.read_to_end(&mut plain).ok()?;
     Some(plain)
 }

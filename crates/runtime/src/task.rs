@@ -104,10 +104,28 @@ impl Task {
         )
     }
 
-    /// Bytes that travel to a machine once per task: the module and all inputs.
-    pub fn inbound_bytes(&self) -> u64 {
+    /// Bytes that travel to a machine once per task: the module and all inputs. A task that begins
+    /// in a base has a module that machines keep: it isn't the task's traffic.
+    pub(crate) fn inbound_bytes(&self, module: &ModuleId, based: bool) -> u64 {
         let inputs: usize = self.inputs.values().map(Vec::len).sum();
-        (self.module.len() + self.stdin.len() + inputs) as u64
+        let own = if based { 0 } else { module.bytes };
+        own + (self.stdin.len() + inputs) as u64
+    }
+}
+
+/// What a module is, for whoever has no use for its bytes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ModuleId {
+    /// Its address.
+    pub digest: Digest,
+    /// Its length.
+    pub bytes: u64,
+}
+
+impl ModuleId {
+    /// Hashes it, which takes milliseconds for large ones.
+    pub fn of(module: &[u8]) -> Self {
+        ModuleId { digest: Digest::of(module), bytes: module.len() as u64 }
     }
 }
 

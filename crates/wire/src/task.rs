@@ -9,10 +9,15 @@ use serde::{Deserialize, Serialize};
 /// not change what it computes up to there.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TaskSpec {
-    /// Format version; 1.
+    /// Format version: 1, or 2 for a task that begins in a base.
     pub version: u32,
     /// The WebAssembly module (a `wasm32-wasip1` command), as a blob.
     pub module: Digest,
+    /// Where the task begins, if not at its module's beginning: a checkpoint file of a task with
+    /// the same module, arguments and environment, without the module, as a blob. Such a module is
+    /// a runtime that machines keep: it isn't the task's traffic, nor is the base.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub base: Option<Digest>,
     /// Arguments; the first is the program's name.
     pub args: Vec<String>,
     /// Environment, in order.
@@ -33,6 +38,13 @@ pub struct TaskSpec {
     pub seed: Digest,
     /// The guest's clock at fuel 0, in milliseconds UTC.
     pub clock_start_ms: i64,
+}
+
+impl TaskSpec {
+    /// The version that a spec must say: who knows no bases must not run a task without its own.
+    pub fn version_due(&self) -> u32 {
+        if self.base.is_some() { 2 } else { 1 }
+    }
 }
 
 /// One read-only input file.

@@ -1,7 +1,8 @@
 //! `cargo xtask mutants`: breaks the rules that make results checkable, one at a time, and sees
 //! that a test fails each time. A rule without such a test is only a habit.
 //!
-//! The changes are made in a worktree of the last commit, in the target directory.
+//! The changes are made in a worktree of the last commit, in the target directory, and built in a
+//! directory of their own there: the first run builds everything.
 
 use std::path::Path;
 
@@ -120,7 +121,7 @@ const MUTANTS: [Mutant; 15] = [
         rule: "seeds: a task that begins in a base draws its own numbers",
         file: "crates/runtime/src/world/state.rs",
         from: "        Ok(world)\n    }\n}\n\nfn encode",
-        to: "        world.config.seed = Digest::default();\n        Ok(world)\n    }\n}\n\nfn encode",
+        to: "        world.config.seed = base::Digest::default();\n        Ok(world)\n    }\n}\n\nfn encode",
         tests: "tests::based",
     },
     Mutant {
@@ -190,7 +191,9 @@ fn killed(root: &Path, copy: &Path, mutant: &Mutant) -> Result<bool, String> {
         ));
     }
     std::fs::write(&file, whole.replace(mutant.from, mutant.to)).map_err(say)?;
-    let target = chores::target(root);
+    // Of its own: to cargo, both trees are one workspace, and it would take code of one for the
+    // other's.
+    let target = chores::target(root).join("mutants-build");
     let cargo = |args: &[&str]| {
         let mut command = run::cargo(copy, args);
         command.env("CARGO_TARGET_DIR", &target);

@@ -46,9 +46,6 @@ pub struct Exec {
     /// and write the state: a base, in which tasks with other input can begin
     #[arg(long, value_name = "FILE", conflicts_with_all = ["checkpoint", "resume", "from"])]
     snapshot: Option<PathBuf>,
-    /// Begin in a base of the same program, arguments and environment that --snapshot wrote
-    #[arg(long, value_name = "FILE")]
-    from: Option<PathBuf>,
     /// Write the usage: one JSON object of integers
     #[arg(long, value_name = "FILE")]
     usage: Option<PathBuf>,
@@ -66,10 +63,7 @@ pub fn main(options: &Exec) -> CliResult {
         Some(path) => Some(load_for(path, &task)?),
         None => None,
     };
-    let base = match &options.from {
-        Some(path) => Some(load(path)?),
-        None => None,
-    };
+    let base = options.world.base()?;
     let mut chain = match &options.chain {
         Some(path) => {
             Some((io(File::create(path), format_args!("write {}", path.display()))?, path))

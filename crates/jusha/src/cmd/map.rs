@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use clap::Args;
 use client::Client;
@@ -64,6 +65,7 @@ pub async fn main(options: &Map) -> CliResult {
         io(fs::create_dir_all(out), format_args!("make {}", out.display()))?;
     }
     let job_name = base.args.first().cloned().unwrap_or_default();
+    let begin = options.world.base()?.map(|base| Arc::new(base.base_to_bytes()));
     let mut upload = Upload::begin(&client).await?;
     for (index, (name, path)) in names.iter().zip(&options.inputs).enumerate() {
         let bytes = fs::read(path).map_err(|error| unreadable(path, &error))?;
@@ -74,7 +76,7 @@ pub async fn main(options: &Map) -> CliResult {
                 .hint("rename one of them: both would be /in/NAME"));
         }
         task.stdin = bytes;
-        let draft = Draft { task, fuel_max: options.world.fuel_max() };
+        let draft = Draft { task, base: begin.clone(), fuel_max: options.world.fuel_max() };
         upload.add(draft).await?;
     }
     let slots = u32::try_from(names.len()).unwrap_or(u32::MAX).min(SLOTS_DEFAULT_MAX);

@@ -13,6 +13,7 @@ pub mod order;
 pub mod payments;
 pub mod provide;
 pub mod run;
+pub mod runtime;
 pub mod statement;
 pub mod up;
 pub mod verify;

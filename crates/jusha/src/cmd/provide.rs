@@ -86,6 +86,7 @@ pub async fn main(options: &Provide) -> CliResult {
         checkpoint_interval: Duration::from_millis(options.checkpoint_interval_ms),
         drain_max: Duration::from_secs(options.drain_s),
         worker: launcher.program,
+        artefacts: config::artefacts_dir(),
         weakening: launcher.weakening,
     })
     .await?;

@@ -2,6 +2,7 @@
 
 use std::io::Write;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use clap::Args;
 use wire::{JobState, JobView, TaskState, TaskView};
@@ -38,7 +39,8 @@ pub async fn main(options: &Run) -> CliResult {
     task.stdin = read_stdin()?;
     let name = task.args.first().cloned().unwrap_or_default();
     let mut upload = Upload::begin(&client).await?;
-    let draft = Draft { task, fuel_max: options.world.fuel_max() };
+    let base = options.world.base()?.map(|base| Arc::new(base.base_to_bytes()));
+    let draft = Draft { task, base, fuel_max: options.world.fuel_max() };
     upload.add(draft).await?;
     let mut stop = Stop::listen()?;
     let job = upload.submit(&options.purchase, &name, 1, &mut stop).await?;

@@ -117,7 +117,7 @@ async fn perform(options: &Demo, stage: &mut Stage) -> CliResult {
     let mut upload = Upload::begin(&client).await?;
     for task in &tasks {
         let (task, fuel_max) = (task.clone(), base::TASK_FUEL_MAX);
-        upload.add(Draft { task, fuel_max }).await?;
+        upload.add(Draft { task, base: None, fuel_max }).await?;
     }
     let purchase = Purchase {
         filters: buy::MachineFilters::default(),

@@ -86,6 +86,7 @@ impl Work {
         let spec = TaskSpec {
             version: 1,
             module: Digest::of(&module),
+            base: None,
             args: args.collect(),
             env: Vec::new(),
             stdin: (!self.stdin.is_empty()).then(|| Digest::of(&self.stdin)),

@@ -8,7 +8,7 @@ use base::{Digest, Usage};
 use crate::base_state;
 use crate::checkpoint::{Checkpoint, Manifest};
 use crate::protocol::{End, FromWorker, Goal, Job, Outcome, Start};
-use crate::task::Task;
+use crate::task::{ModuleId, Task};
 
 /// Longest reason that is passed on; what follows says nothing to people.
 const REASON_CHARS_MAX: usize = 4_000;
@@ -20,8 +20,8 @@ const REDONE_MAX: u32 = 2;
 /// What is known of a task without running it.
 #[derive(Debug)]
 pub(super) struct Belief {
-    /// Digests of the task and of its module, once they were needed.
-    digests: Option<(Digest, Digest)>,
+    /// What task it is and what its module, once they were needed.
+    known: Option<(Digest, ModuleId)>,
     /// Where the task begins: part of what it is.
     base: Option<Manifest>,
     goal: Goal,
@@ -39,25 +39,28 @@ impl Belief {
         let before =
             start.resume.as_ref().and_then(|checkpoint| checkpoint.structure(start.goal).ok());
         Belief {
-            digests: None,
+            known: None,
             base: start.base.as_ref().and_then(|file| file.checkpoint.structure(Goal::End).ok()),
             goal: start.goal,
             fuel_max: start.fuel_max,
             stop_at_fuel: start.stop_at_fuel,
-            inbound_bytes: start.task.inbound_bytes(),
+            inbound_bytes: 0,
             output_max_bytes: start.task.output_max_bytes,
             fuel_before: before.map_or(0, |manifest| manifest.usage.fuel),
             redone: 0,
         }
     }
 
-    /// Digests of the task and of its module.
-    pub fn digests(&mut self, task: &Task) -> (Digest, Digest) {
+    /// What the module is; from now on it is known what the task is.
+    pub fn learn(&mut self, task: &Task, module: &[u8]) -> ModuleId {
+        if let Some((_, module)) = self.known {
+            return module;
+        }
         let base = self.base.as_ref();
-        *self.digests.get_or_insert_with(|| {
-            let module = Digest::of(&task.module);
-            (identity(&task.digest_with(&module), base), module)
-        })
+        let module = ModuleId::of(module);
+        self.inbound_bytes = task.inbound_bytes(&module, base.is_some());
+        self.known = Some((identity(&task.digest_with(&module.digest), base), module));
+        module
     }
 
     /// Whether an event can be. `stopping` says that the worker was told to stop.
@@ -86,7 +89,7 @@ impl Belief {
 
     fn check_state(&self, checkpoint: &Checkpoint) -> Result<Usage, &'static str> {
         let manifest = checkpoint.structure(self.goal).map_err(|_| "its checkpoint is none")?;
-        if Some(manifest.task) != self.digests.map(|(task, _)| task) {
+        if Some(manifest.task) != self.known.map(|(task, _)| task) {
             return Err("its checkpoint is of another task");
         }
         if manifest.usage.traffic_bytes != self.inbound_bytes {
@@ -124,8 +127,9 @@ impl Belief {
         let Some(redo) = job.redo else { return Err("it goes on without a reason") };
         let last = job.start.resume.as_ref().map(|checkpoint| self.check_state(checkpoint));
         last.transpose()?;
-        let task = identity(&job.start.task.digest(), self.base.as_ref());
-        if self.digests.map(|(known, _)| known) != Some(task) {
+        let Some((known, module)) = self.known else { return Err("it goes on without a task") };
+        let task = job.start.task.digest_with(&module.digest);
+        if known != identity(&task, self.base.as_ref()) || job.module != module {
             return Err("it goes on with another task");
         }
         if self.redone == REDONE_MAX || (redo.trap.is_some() != redo.build.exact) {

@@ -11,7 +11,7 @@ use serde::Serialize;
 use super::*;
 use crate::checkpoint::{self, Checkpoint, Manifest, Part};
 use crate::protocol::{End, Outcome, Record, Redo, TrapCode};
-use crate::task::Task;
+use crate::task::{ModuleId, Task};
 
 /// Says it all, reads nothing, and stays.
 const SAY: &str = "cat {} >&0; exec sleep 600";
@@ -44,12 +44,16 @@ fn start() -> Start {
     Start { fuel_max: 1_000, ..Start::new(task()) }
 }
 
+fn inbound_bytes() -> u64 {
+    task().inbound_bytes(&ModuleId::of(&task().module), false)
+}
+
 fn usage(fuel: u64) -> Usage {
-    Usage { fuel, traffic_bytes: task().inbound_bytes(), ..Usage::ZERO }
+    Usage { fuel, traffic_bytes: inbound_bytes(), ..Usage::ZERO }
 }
 
 fn end() -> End {
-    let usage = Usage { traffic_bytes: task().inbound_bytes() + 2, ..usage(500) };
+    let usage = Usage { traffic_bytes: inbound_bytes() + 2, ..usage(500) };
     End {
         outcome: Outcome::Exited(0),
         usage,
@@ -138,13 +142,15 @@ fn a_task_that_is_over_before_its_orders_are_told_has_its_result() {
     // It ends once it has taken all that it is told before its orders.
     let setup =
         Setup { role: Role::Run, limits: run_limits(&start()), weakening: launcher.weakening };
+    let (mut start, module) = (start(), ModuleId::of(&task().module));
+    start.task.module.clear();
     let told = [
         frame(&Down::Setup(setup)),
-        frame(&Down::Run(Box::new(Job { start: start(), redo: None }))),
+        frame(&Down::Run(Box::new(Job { start, module, redo: None }))),
     ];
     let script = launcher.args.last_mut().unwrap();
     *script = script.replace("sleep 600", &format!("head -c {}", told.concat().len()));
-    let (mut worker, mut events) = launcher.start(start()).unwrap();
+    let (mut worker, mut events) = launcher.start(self::start()).unwrap();
     worker.send(ToWorker::Capture);
     let shared = worker.shared.clone();
     let state = shared.lock();
@@ -272,7 +278,10 @@ fn an_end_that_cannot_be_is_a_fault() {
 #[test]
 fn going_back_to_another_task_or_for_ever_is_a_fault() {
     let canonical = Redo { build: Build::CANONICAL, trap: None };
-    let again = |start: Start, redo| up(Up::Again(Box::new(Job { start, redo })));
+    let again = |start: Start, redo| {
+        let module = ModuleId::of(&start.task.module);
+        up(Up::Again(Box::new(Job { start, module, redo })))
+    };
     let other = Start { task: Task::new(b"another".to_vec()), ..start() };
     assert_fault(&[ready(), again(other, Some(canonical))], "another task");
     assert_fault(&[ready(), again(start(), None)], "without a reason");

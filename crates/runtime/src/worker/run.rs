@@ -100,14 +100,14 @@ fn work(
     out: &mut UnixStream,
 ) -> Result<Up, Ended> {
     let build = job.build().map_err(RunError::from)?;
-    let loaded = compiler.load(artefact, build).map_err(RunError::from)?;
+    let loaded = compiler.load(artefact, build).map_err(RunError::from)?.known_as(job.module);
     match sandbox::seal() {
         Err(error) if !setup.weakening.without_syscall_filter => {
             return Err(Ended::Run(RunError::Fault(error)));
         }
         _ => {}
     }
-    let Job { start, redo } = job;
+    let Job { start, module, redo } = job;
     let Start { task, base, goal, resume, fuel_max, stop_at_fuel } = start;
     let mut execution = Execution::begin(&task, &loaded, base.as_ref(), goal, resume, redo)?;
     pipe::send(out, &Up::Said(FromWorker::Started))?;
@@ -122,7 +122,7 @@ fn work(
         Err(Ended::Run(RunError::Elsewhere(redo))) => {
             let resume = execution.into_last();
             let start = Start { task, base, goal, resume, fuel_max, stop_at_fuel };
-            Ok(Up::Again(Box::new(Job { start, redo: Some(redo) })))
+            Ok(Up::Again(Box::new(Job { start, module, redo: Some(redo) })))
         }
         last => Ok(Up::Said(last?)),
     }

@@ -159,6 +159,7 @@ impl Client {
         TaskSpec {
             version: 1,
             module: self.put_blob(MODULE).await,
+            base: None,
             args: vec!["program".to_owned(), argument.to_owned()],
             env: vec![],
             stdin: None,

@@ -14,7 +14,7 @@ use crate::instance::world_config;
 use crate::pipe::{MESSAGE_BYTES_MAX, receive};
 use crate::protocol::{Down, FromWorker, Job, Reached, Record, Start, ToWorker, Up};
 use crate::save::CheckpointFile;
-use crate::task::Task;
+use crate::task::{ModuleId, Task};
 use crate::tests::InProcess;
 use crate::transform;
 use crate::world::World;
@@ -277,7 +277,8 @@ fn messages(task: &Task, checkpoint: &Checkpoint, compiler: &InProcess) -> Vec<u
     };
     let mut bytes = Vec::new();
     let start = Start { fuel_max: 7, stop_at_fuel: Some(5), ..Start::new(task.clone()) };
-    let job = Down::Run(Box::new(Job { start, redo: None }));
+    let module = ModuleId::of(&task.module);
+    let job = Down::Run(Box::new(Job { start, module, redo: None }));
     for message in [job, Down::Order(ToWorker::Capture), Down::Order(ToWorker::Stop)] {
         bytes.extend(framed(&message));
     }

@@ -1,0 +1,584 @@
+"""`Executor`: `concurrent.futures` on strangers' computers."""
+
+from __future__ import annotations
+
+import collections
+import concurrent.futures
+import itertools
+import math
+import os
+import pathlib
+import sys
+import threading
+import time
+import weakref
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from . import _local
+from ._chunk import Batch, Chunk, Result, results
+from ._client import Client, new_id
+from ._encoding import DecodeError
+from ._source import Pack, Shipment
+from .errors import BudgetExhausted, CannotTravel, ExchangeError, JushaError, LimitReached, Lost, RemoteTraceback, Trapped
+
+T = TypeVar("T")
+
+NANOCREDITS = 1_000_000_000
+_FUEL_PER_GUEST_NS = 3
+_SEGMENT_FUEL = 64 * 10**9
+_FUEL_MAX = 1 << 47
+# What a chunk is to last, by the guest's clock: long beside what a task costs to start.
+_CHUNK_NS = 4_000_000_000
+# Calls whose length nobody knows yet, at first.
+_FIRST_CALLS = 64
+_BATCH_CALLS = 64
+# How long submissions are gathered before they are sent.
+_GATHER_S = 0.005
+# A call that ended its chunk is tried once more by itself, since it may have been another's fault.
+_TASKS_PER_JOB = 64
+_PRICE_MAX = 1_000_000
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a job is submitted with."""
+
+    budget_nanocredits: int
+    max_price_nanocredits_per_tfuel: int | None
+    slots: int
+    instrument: str
+    filters: dict
+    memory_mib: int
+    fuel_max: int
+    name: str
+    recursion: int
+    echo: bool
+
+
+class JobFuture(Future):
+    """A future that also knows what its call cost and printed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._job: _Job | None = None
+        self.guest_ns: int | None = None
+        self.stdout: str = ""
+
+    @property
+    def fuel(self) -> int | None:
+        """The fuel that the call used, once it is over."""
+        return None if self.guest_ns is None else self.guest_ns * _FUEL_PER_GUEST_NS
+
+    @property
+    def cost(self) -> float | None:
+        """Its share of its job's price in credits, by fuel; None until the job is over."""
+        job = self._job
+        if job is None or job.paid_nanocredits is None or self.guest_ns is None or not job.guest_ns:
+            return None
+        return job.paid_nanocredits * self.guest_ns / job.guest_ns / NANOCREDITS
+
+
+@dataclass
+class _Call:
+    future: JobFuture
+    # Alone in its chunk: nothing else can have ended that.
+    alone: bool = False
+
+
+@dataclass
+class _Job:
+    id: str
+    chunks: list[Chunk]
+    tasks: list[str] = field(default_factory=list)
+    open: set[int] = field(default_factory=set)
+    paid_nanocredits: int | None = None
+    guest_ns: int = 0
+    view: dict | None = None
+
+
+class Executor(concurrent.futures.Executor):
+    """Runs calls in CPython on machines of an exchange: sandboxed, metered, checkpointed, moved.
+
+    Without a `url` it takes the exchange that `jusha login` stored if that answers, and else starts
+    one on this computer for as long as the executor lives.
+
+    `budget` is the most that all its jobs may cost, in credits; `max_price` the most per Tfuel;
+    `slots` how many machine slots to use at once; `filters` the exchange's filters for machines;
+    `memory` what a call may have, in MiB; `call_limit` the most fuel of one call, in Gfuel.
+    """
+
+    def __init__(
+        self,
+        *,
+        url: str | None = None,
+        token: str | None = None,
+        budget: float = 1.0,
+        max_price: float | None = None,
+        slots: int | None = None,
+        instrument: str = "cpu.2g.any",
+        filters: dict | None = None,
+        runtime: str = "python",
+        memory: int = 512,
+        call_limit: float | None = None,
+        name: str = "python",
+        recursion: int = 1000,
+        echo: bool = True,
+    ):
+        if not 0 < budget < 1e9:
+            raise ValueError(f"budget is {budget}; give credits above 0")
+        if slots is not None and not 1 <= slots <= 1000:
+            raise ValueError(f"slots is {slots}; give 1 to 1000")
+        if not 16 <= memory <= 4096:
+            raise ValueError(f"memory is {memory} MiB; give 16 to 4096")
+        self._runtime = _local.runtime(runtime)
+        self.client, self._local = _local.find_exchange(url, token, slots)
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        self._options = Options(
+            budget_nanocredits=round(budget * NANOCREDITS),
+            max_price_nanocredits_per_tfuel=None if max_price is None else round(max_price * NANOCREDITS),
+            slots=slots or (cores if self._local else 16),
+            instrument=instrument,
+            filters=filters or {},
+            memory_mib=memory,
+            fuel_max=_FUEL_MAX if call_limit is None else max(1, round(call_limit * 10**9)),
+            name=name,
+            recursion=recursion,
+            echo=echo,
+        )
+        self._lock = threading.Condition()
+        self._queue: collections.deque[tuple[Shipment, Batch, dict[str, bytes], bool]] = collections.deque()
+        self._packs: dict[int, tuple[Any, Shipment, Pack]] = {}
+        self._gathered: dict[int, list] = {}
+        self._jobs: dict[str, _Job] = {}
+        self._shut = False
+        self._broken: BaseException | None = None
+        self._spent = 0
+        self._done_ns, self._done_calls = 0, 0
+        self._image_stored = False
+        self._threads = [threading.Thread(target=self._dispatch, name="jusha-dispatch", daemon=True)]
+        self._threads[0].start()
+        self._finalizer = weakref.finalize(self, _stop_local, self._local)
+
+    # What users call
+
+    def submit(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> JobFuture:
+        """Schedules `fn(*args, **kwargs)`; what can't travel is refused here."""
+        with self._lock:
+            self._check()
+            shipment, pack = self._pack(fn)
+            number = pack.pickle_arguments([(args, kwargs)], f"the arguments of {_name(fn)}")
+            future = JobFuture()
+            self._queue.append((shipment, Batch(pack, number, [_Call(future)]), {}, False))
+            self._lock.notify_all()
+        return future
+
+    def map(  # type: ignore[override]
+        self,
+        fn: Callable[..., T],
+        *iterables: Iterable[Any],
+        timeout: float | None = None,
+        chunksize: int | None = None,
+    ) -> Iterator[T]:
+        """`map(fn, *iterables)`; without `chunksize`, chunks are as long as the calls turn out to take."""
+        end = None if timeout is None else time.monotonic() + timeout
+        futures = self._submit_all(fn, list(zip(*iterables)), chunksize)
+        return _results(futures, end)
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        """Takes no more calls; waits for those that there are, or cancels those not yet sent."""
+        with self._lock:
+            self._shut = True
+            if cancel_futures:
+                for _, batch, _, _ in self._queue:
+                    for call in batch.calls:
+                        if call.future.cancel():
+                            call.future.set_running_or_notify_cancel()
+                self._queue.clear()
+            self._lock.notify_all()
+        if wait:
+            for thread in list(self._threads):
+                thread.join()
+            if self._local:
+                self._finalizer()
+
+    @property
+    def cost(self) -> float:
+        """What its jobs cost so far, in credits."""
+        with self._lock:
+            paid = sum(job.paid_nanocredits or (job.view or {}).get("paid_nanocredits", 0) for job in self._jobs.values())
+        return paid / NANOCREDITS
+
+    # Before a job
+
+    def _check(self) -> None:
+        if self._shut:
+            raise RuntimeError("cannot schedule new futures after shutdown")
+        if self._broken is not None:
+            raise JushaError(f"the executor ended: {self._broken}") from self._broken
+
+    def _pack(self, fn: Any) -> tuple[Shipment, Pack]:
+        # One for all calls that wait: a function is what it is when it is first sent.
+        kept = self._packs.get(id(fn))
+        if kept is None:
+            shipment = Shipment(self._runtime.name, self._runtime.modules)
+            kept = self._packs[id(fn)] = (fn, shipment, Pack(shipment, fn))
+        return kept[1], kept[2]
+
+    def _submit_all(
+        self, fn: Any, calls: list[tuple], chunksize: int | None, files: list[dict[str, bytes]] | None = None
+    ) -> list[JobFuture]:
+        if chunksize is not None and chunksize < 1:
+            raise ValueError("chunksize must be >= 1.")
+        futures: list[JobFuture] = []
+        with self._lock:
+            self._check()
+            if not calls:
+                return futures
+            shipment, pack = self._pack(fn)
+            size = chunksize or max(1, min(_BATCH_CALLS, len(calls) // (self._options.slots * 8)))
+            entries = []
+            for first in range(0, len(calls), size):
+                group = calls[first : first + size]
+                made = [JobFuture() for _ in group]
+                number = pack.pickle_arguments([(args, {}) for args in group], f"the arguments of {_name(fn)}")
+                shipped: dict[str, bytes] = {}
+                for one in files[first : first + size] if files else []:
+                    shipped |= one
+                entries.append((shipment, Batch(pack, number, [_Call(one) for one in made]), shipped, chunksize is not None))
+                futures += made
+            self._queue.extend(entries)
+            self._lock.notify_all()
+        return futures
+
+    # Jobs
+
+    def _dispatch(self) -> None:
+        try:
+            while True:
+                with self._lock:
+                    self._lock.wait_for(lambda: self._queue or (self._shut and not self._jobs_open()))
+                    if not self._queue:
+                        return
+                # Calls that come one by one come in a row.
+                time.sleep(_GATHER_S)
+                with self._lock:
+                    self._lock.wait_for(lambda: self._room() > 0 or not self._queue)
+                    chunks = self._chunks()
+                    self._packs.clear()
+                if chunks:
+                    self._send(chunks)
+        except BaseException as error:
+            self._break(error)
+
+    def _jobs_open(self) -> bool:
+        return any(job.open for job in self._jobs.values())
+
+    def _room(self) -> int:
+        """Chunks that may be sent: as many again as run, so that no slot waits for the next."""
+        return 2 * self._options.slots - sum(len(job.open) for job in self._jobs.values())
+
+    def _chunks(self) -> list[Chunk]:
+        """The next chunks, as long as calls were so far."""
+        slots = self._options.slots
+        waiting = sum(len(batch.calls) for _, batch, _, _ in self._queue)
+        if self._done_calls:
+            mean_ns = max(1, self._done_ns // self._done_calls)
+            size = max(1, min(_CHUNK_NS // mean_ns, math.ceil(waiting / slots)))
+            most = min(_TASKS_PER_JOB, max(self._room(), slots))
+        else:
+            size = max(1, min(_FIRST_CALLS, waiting // (slots * 4)))
+            most = slots
+        chunks: list[Chunk] = []
+        while self._queue and len(chunks) < most:
+            shipment, batch, files, fixed = self._queue.popleft()
+            chunk = Chunk(shipment, [batch], dict(files))
+            count = len(batch.calls)
+            while not fixed and self._queue and count < size and not any(c.alone for c in batch.calls if c):
+                following, more, more_files, more_fixed = self._queue[0]
+                if more_fixed or following is not shipment or any(c.alone for c in more.calls if c):
+                    break
+                self._queue.popleft()
+                chunk.batches.append(more)
+                chunk.files |= more_files
+                count += len(more.calls)
+            self._start(chunk)
+            if any(call is not None for call in chunk.calls()):
+                chunks.append(chunk)
+        return chunks
+
+    def _start(self, chunk: Chunk) -> None:
+        """From here on its calls can't be cancelled; those that were drop out."""
+        for batch in chunk.batches:
+            batch.calls = [
+                call if call and (call.future.running() or call.future.set_running_or_notify_cancel()) else None
+                for call in batch.calls
+            ]
+
+    def _send(self, chunks: list[Chunk]) -> None:
+        options, client = self._options, self.client
+        self._store_image()
+        specs, blobs, digests = [], [], []
+        for chunk in chunks:
+            payload = chunk.payload([], options.recursion)
+            names = sorted(chunk.files)
+            stored = client.store([payload, *(chunk.files[name] for name in names)])
+            specs.append(self._spec(stored[0], [{"name": n, "content": d} for n, d in zip(names, stored[1:])]))
+        import json
+
+        blobs = [json.dumps(spec).encode() for spec in specs]
+        digests = client.store(blobs)
+        price = options.max_price_nanocredits_per_tfuel or self._price()
+        new = {
+            "job": new_id("job"),
+            "name": options.name,
+            "instrument": options.instrument,
+            "tasks": digests,
+            "max_price_nanocredits_per_tfuel": price,
+            "slots": min(options.slots, len(digests)),
+            "budget_nanocredits": self._reserve(),
+            "ask": None,
+            "filters": options.filters,
+        }
+        job = _Job(new["job"], chunks, open=set(range(len(chunks))))
+        for chunk in chunks:
+            for call in chunk.calls():
+                if call:
+                    call.future._job = job
+        try:
+            job.view = client.submit(new)
+        except ExchangeError as error:
+            refused: Exception = error
+            if error.code == "budget_too_small":
+                refused = self._exhausted()
+            for chunk in chunks:
+                self._fail(chunk.calls(), refused)
+            return
+        with self._lock:
+            self._jobs[job.id] = job
+            thread = threading.Thread(target=self._follow, args=(job,), name="jusha-follow", daemon=True)
+            self._threads.append(thread)
+        thread.start()
+
+    def _free(self) -> int:
+        """What isn't paid or set aside for a job yet, in nanocredits."""
+        held = sum(job.view["budget_nanocredits"] for job in self._jobs.values() if job.paid_nanocredits is None)
+        return self._options.budget_nanocredits - self._spent - held
+
+    def _reserve(self) -> int:
+        """A part of the budget: jobs run beside each other, and one that runs out is topped up."""
+        with self._lock:
+            least = self._options.budget_nanocredits // 100
+            # Jobs that end give back what they didn't need.
+            self._lock.wait_for(lambda: self._free() > least or not self._jobs_open())
+            return max(self._free() // 2, 1)
+
+    def _exhausted(self) -> BudgetExhausted:
+        spent, budget = self.cost, self._options.budget_nanocredits / NANOCREDITS
+        return BudgetExhausted(f"{spent:g} of the budget of {budget:g} credits are spent: give more with budget=")
+
+    def _store_image(self) -> None:
+        if self._image_stored:
+            return
+        image = self._runtime
+        lacking = self.client.missing([image.module, image.base])
+        for digest, path in ((image.module, image.module_path), (image.base, image.base_path)):
+            if digest in lacking:
+                self.client.store([pathlib.Path(path).read_bytes()])
+        self._image_stored = True
+
+    def _spec(self, stdin: str, inputs: list[dict]) -> dict:
+        image, options = self._runtime, self._options
+        return {
+            "version": 2,
+            "module": image.module,
+            "base": image.base,
+            "args": list(image.args),
+            "env": [list(pair) for pair in image.env],
+            "stdin": stdin,
+            "inputs": inputs,
+            "memory_max_pages": options.memory_mib * 16,
+            "output_max_bytes": 64 << 20,
+            "fuel_max": options.fuel_max,
+            "segment_fuel": _SEGMENT_FUEL,
+            "seed": os.urandom(32).hex(),
+            "clock_start_ms": int(time.time() * 1000),
+        }
+
+    def _price(self) -> int:
+        """A little more than what stands in the book, so that a job needn't wait."""
+        book = self.client.book(self._options.instrument)
+        standing = [level["price_nanocredits_per_tfuel"] for level in book["asks"]]
+        affordable = [price for price in standing if price <= _PRICE_MAX]
+        return max(affordable, default=_PRICE_MAX)
+
+    def _follow(self, job: _Job) -> None:
+        try:
+            view = job.view
+            while job.open:
+                for at in sorted(job.open):
+                    task = view["tasks"][at]
+                    if task["state"] in ("done", "refused", "cancelled"):
+                        self._task_over(job, at, task, view)
+                if not job.open:
+                    break
+                if view["state"] == "exhausted":
+                    with self._lock:
+                        more = self._free() // 2
+                    if more > 0:
+                        view = job.view = self.client.top_up(job.id, more)
+                        continue
+                    view = job.view = self.client.cancel(job.id)
+                    error = self._exhausted()
+                    for at in list(job.open):
+                        self._fail(job.chunks[at].calls(), error)
+                        job.open.discard(at)
+                    break
+                view = self.client.job(job.id, after=view["version"])
+                job.view = view
+            while view["state"] not in ("done", "cancelled"):
+                view = self.client.job(job.id, after=view["version"])
+            with self._lock:
+                job.view = view
+                job.paid_nanocredits = view["paid_nanocredits"]
+                self._spent += view["paid_nanocredits"]
+        except BaseException as error:
+            for at in list(job.open):
+                self._fail(job.chunks[at].calls(), error)
+            job.open.clear()
+        finally:
+            with self._lock:
+                self._lock.notify_all()
+
+    def _task_over(self, job: _Job, at: int, task: dict, view: dict) -> None:
+        import json
+
+        chunk = job.chunks[at]
+        calls = chunk.calls()
+        why: Exception
+        if task["state"] == "done":
+            result = json.loads(self.client.blob(task["result"]))
+            data = b""
+            for output in result["outputs"]:
+                if output["name"] == "results":
+                    data = self.client.blob(output["content"])
+            count, spent = 0, 0
+            for one in results(data):
+                call = calls[one.number] if one.number < len(calls) else None
+                if call is not None and not call.future.done():
+                    self._resolve(job, chunk, call, one)
+                    count, spent = count + 1, spent + one.guest_ns
+            with self._lock:
+                self._done_calls += count
+                self._done_ns += spent
+                job.guest_ns += spent
+            why = self._why(result)
+        elif task["state"] == "refused":
+            why = Lost(task["refusal"] or "no machine can run it")
+        else:
+            why = Lost("the job was cancelled")
+        left = [call for call in calls if call is not None and not call.future.done()]
+        if left:
+            self._left_over(chunk, calls, left, task, why)
+        with self._lock:
+            job.open.discard(at)
+            self._lock.notify_all()
+
+    def _why(self, result: dict) -> Exception:
+        outcome = result["outcome"]
+        if outcome["kind"] == "fuel_limit":
+            limit = self._options.fuel_max / 10**9
+            return LimitReached(f"the call used up its limit of {limit:g} Gfuel: raise call_limit")
+        if outcome["kind"] == "trapped":
+            return Trapped(f"the interpreter trapped ({outcome['code']}): most often recursion through C code")
+        said = self.client.blob(result["stderr"])[-2000:].decode(errors="replace")
+        return Trapped(f"the interpreter ended with status {outcome['status']} {said}".strip())
+
+    def _left_over(self, chunk: Chunk, calls: list, left: list[_Call], task: dict, why: Exception) -> None:
+        """The first call without a result ended the chunk; the others had no turn yet."""
+        if task["state"] != "done":
+            self._fail(left, why)
+            return
+        first = left[0]
+        if first.alone or len(calls) == 1 or isinstance(why, Trapped) and len(left) == 1:
+            self._fail([first], why)
+        again = []
+        position = 0
+        for batch in chunk.batches:
+            size = len(batch.calls)
+            mine = calls[position : position + size]
+            position += size
+            rest = [call if call in left and not call.future.done() else None for call in mine]
+            if first in rest:
+                # By itself: a limit of fuel or memory may have been its neighbours'.
+                alone = [call if call is first else None for call in rest]
+                first.alone = True
+                again.append((chunk.shipment, Batch(batch.pack, batch.arguments, alone), chunk.files, True))
+                rest = [None if call is first else call for call in rest]
+            if any(rest):
+                again.append((chunk.shipment, Batch(batch.pack, batch.arguments, rest), chunk.files, False))
+        with self._lock:
+            self._queue.extendleft(reversed(again))
+            self._lock.notify_all()
+
+    def _resolve(self, job: _Job, chunk: Chunk, call: _Call, one: Result) -> None:
+        future = call.future
+        future.guest_ns, future.stdout = one.guest_ns, one.printed
+        types: dict[str, type] = {}
+        for batch in chunk.batches:
+            types |= batch.pack.types
+        try:
+            value = one.value(types)
+            if one.raised:
+                error, text = value
+                error.__cause__ = RemoteTraceback(text)
+        except (DecodeError, TypeError, ValueError) as error:
+            future.set_exception(error if isinstance(error, DecodeError) else DecodeError(str(error)))
+            return
+        if one.printed and self._options.echo:
+            sys.stdout.write(one.printed)
+            sys.stdout.flush()
+        if one.raised:
+            future.set_exception(error)
+        else:
+            future.set_result(value)
+
+    def _fail(self, calls: Iterable[_Call | None], error: BaseException) -> None:
+        for call in calls:
+            if call is not None and not call.future.done():
+                call.future.set_exception(error)
+
+    def _break(self, error: BaseException) -> None:
+        with self._lock:
+            self._broken = error
+            waiting = [call for _, batch, _, _ in self._queue for call in batch.calls]
+            self._queue.clear()
+        for call in waiting:
+            if call is not None and not call.future.done() and call.future.set_running_or_notify_cancel():
+                call.future.set_exception(error)
+
+
+def _name(fn: Any) -> str:
+    return getattr(fn, "__qualname__", None) or type(fn).__qualname__
+
+
+def _stop_local(local: Any) -> None:
+    if local is not None:
+        local.stop()
+
+
+def _results(futures: list[JobFuture], end: float | None) -> Iterator[Any]:
+    # As concurrent.futures does: from the first on, and what isn't wanted any more is cancelled.
+    futures.reverse()
+    try:
+        while futures:
+            future = futures[-1]
+            value = future.result() if end is None else future.result(end - time.monotonic())
+            futures.pop()
+            yield value
+            del value
+    finally:
+        for future in futures:
+            future.cancel()
