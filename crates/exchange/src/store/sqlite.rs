@@ -115,6 +115,9 @@ impl SqliteStore {
         configure(&connection)?;
         connection.pragma_update(None, "journal_mode", "WAL")?;
         connection.pragma_update(None, "synchronous", "FULL")?;
+        // Entries touch pages all over the tables: moved into them in large portions, each page moves
+        // once for many commits.
+        connection.pragma_update(None, "wal_autocheckpoint", 8_192)?;
         let found: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
         if found > SCHEMA_VERSION {
             return Err(StoreError::NewerSchema { found, known: SCHEMA_VERSION });
