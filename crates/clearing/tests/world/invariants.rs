@@ -13,6 +13,7 @@ pub fn check(state: &State) {
     check_jobs(state);
     check_leases(state);
     check_tasks(state);
+    check_attempts(state);
     check_machines(state);
     check_fees(state);
     check_payments(state);
@@ -48,8 +49,13 @@ fn check_fixed(state: &State) {
         let bond = state.ledger().balance(AccountKey::Bond(lease.lease));
         let out = lease.compensated_nanocredits + lease.bond_returned_nanocredits;
         assert_eq!(bond + out, lease.bond_nanocredits, "{}", lease.lease);
-        let due = lease.compensation_nanocredits(lease.outage_ms);
-        assert_eq!(lease.compensated_nanocredits, due, "outages that are over are paid for");
+        // Worked out here, and not by the rule that is checked.
+        let multiple =
+            i128::from(lease.price_nanocredits_per_hour) * i128::from(lease.outage_multiple);
+        let due = multiple * i128::from(lease.outage_ms) / 3_600_000;
+        let due = due.min(i128::from(lease.bond_nanocredits));
+        let compensated = i128::from(lease.compensated_nanocredits);
+        assert_eq!(compensated, due, "outages that are over are paid for");
         let offer = state.fixed_offers().find(|(machine, _)| *machine == lease.machine);
         let listed = offer.is_some_and(|(_, offer)| offer.open.contains(&lease.lease));
         assert_eq!(listed, lease.closed.is_none());
@@ -121,7 +127,10 @@ fn check_leases(state: &State) {
         let due = tariff.payment_nanocredits(lease.price_nanocredits_per_tfuel, credited);
         assert_eq!(lease.paid_nanocredits, due, "{}: paid is not what was credited", lease.lease);
         assert_eq!(lease.is_open(), lease.live.is_some(), "an open lease never idles");
-        assert!(state.job(lease.job).unwrap().leases.contains(&lease.lease));
+        let job = state.job(lease.job).unwrap();
+        assert!(job.leases.contains(&lease.lease));
+        let seller = state.machine(lease.machine).unwrap().owner;
+        assert_ne!(job.account, seller, "{}: nobody trades with himself", lease.lease);
     }
 }
 
@@ -146,6 +155,20 @@ fn check_tasks(state: &State) {
         }
         live.sort();
         assert!(live.iter().eq(&job.live), "one live attempt per running task");
+    }
+}
+
+/// No attempt is credited with more than a slot could have computed in the time it had.
+fn check_attempts(state: &State) {
+    let rules = state.rules();
+    for job in state.jobs() {
+        let tasks = state.job_tasks(job.job);
+        for attempt in tasks.flat_map(|task| state.task_attempts(task.task)) {
+            let had_ms = attempt.progress_at_ms - attempt.started_at_ms + rules.elapsed_slack_ms;
+            let most = rules.max_fuel_per_ms.saturating_mul(had_ms.unsigned_abs());
+            let fuel = attempt.usage.fuel - attempt.start.fuel;
+            assert!(fuel <= most, "{}: {fuel} fuel in {had_ms} ms", attempt.attempt);
+        }
     }
 }
 
