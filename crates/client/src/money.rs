@@ -1,7 +1,9 @@
-//! What an account's money did and is to do: statements, payments, fees.
+//! What an account's money did and is to do: statements, payments, fees; and its quota.
 
 use base::{AccountId, PaymentId};
-use wire::{FeesView, NewFees, NewPayment, PaymentDecision, PaymentView, Statement};
+use wire::{
+    FeesView, NewFees, NewPayment, NewQuota, PaymentDecision, PaymentView, QuotaView, Statement,
+};
 
 use crate::{Client, ClientError};
 
@@ -46,6 +48,20 @@ impl Client {
         decision: &PaymentDecision,
     ) -> Result<PaymentView, ClientError> {
         self.post(&format!("/v1/payments/{payment}/decision"), decision).await
+    }
+
+    /// What the account may hold in blobs.
+    pub async fn quota(&self) -> Result<QuotaView, ClientError> {
+        self.get("/v1/quota").await
+    }
+
+    /// Sets what an account may hold in blobs; for operators.
+    pub async fn set_quota(
+        &self,
+        account: AccountId,
+        new: &NewQuota,
+    ) -> Result<QuotaView, ClientError> {
+        self.post(&format!("/v1/operator/accounts/{account}/quota"), new).await
     }
 
     /// What leases that open now pay the exchange.

@@ -24,6 +24,7 @@ use crate::calibration::{Measuring, Next};
 use crate::config::limits;
 use crate::core::Core;
 use crate::error::ApiError;
+use crate::grants::{Granted, Reader};
 use crate::outbox;
 use crate::presence::Link;
 use crate::receipts::{self, ReceiptFlaw};
@@ -354,16 +355,49 @@ impl Agent<'_> {
         }
     }
 
+    /// Makes what a task came to its buyer's own.
+    async fn hand_over(
+        &self,
+        attempt: AttemptId,
+        results: Vec<(Digest, u64)>,
+    ) -> Result<(), ApiError> {
+        if results.is_empty() {
+            return Ok(());
+        }
+        let buyer = move |core: &mut Core| {
+            let task = core.state.task(core.state.attempt(attempt)?.task)?;
+            Some(core.state.job(task.job)?.account)
+        };
+        // An attempt that isn't known is clearing's to refuse.
+        let Some(buyer) = self.app.sequencer.read(buyer).await? else { return Ok(()) };
+        let app = Arc::clone(self.app);
+        let held = tokio::task::spawn_blocking(move || {
+            app.holds.hold(&buyer.to_string(), &results, unix_ms())
+        });
+        Ok(held.await.map_err(|_| ApiError::Internal)??)
+    }
+
     async fn receipt(&self, signed: SignedReceipt) -> bool {
         let (attempt, sequence) = (signed.receipt.attempt, signed.receipt.sequence);
         tracing::debug!("heard receipt {sequence} of {attempt}");
-        let (blobs, exchange) = (Arc::clone(&self.app.blobs), self.app.exchange);
+        let exchange = self.app.exchange;
         let Known { machine, public_key, .. } = self.known;
+        // What it may not read it can't have made: else it could hand its buyer what is others'.
+        let Ok(blobs) = Granted::now(self.app, Reader::Machine(machine)).await else {
+            return false;
+        };
         let checked = tokio::task::spawn_blocking(move || {
-            receipts::check(blobs.as_ref(), exchange, machine, &public_key, signed)
+            receipts::check(&blobs, exchange, machine, &public_key, signed)
         });
         match checked.await {
-            Ok(Ok(command)) => self.command(command, About::Receipt { attempt, sequence }).await,
+            Ok(Ok((command, results))) => {
+                // Before anybody hears that there is a result.
+                if let Err(error) = self.hand_over(attempt, results).await {
+                    tracing::warn!(%attempt, ?error, "a result was not handed over");
+                    return false;
+                }
+                self.command(command, About::Receipt { attempt, sequence }).await
+            }
             Ok(Err(flaw)) => {
                 tracing::warn!(%machine, %attempt, sequence, error = ?flaw, "receipt refused");
                 let rejected = ToAgent::ReceiptRejected {

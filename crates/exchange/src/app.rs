@@ -10,6 +10,8 @@ use crate::blobs::{BlobError, BlobStore};
 use crate::calibration::Calibration;
 use crate::config::Config;
 use crate::error::ApiError;
+use crate::grants::Partners;
+use crate::holds::Holds;
 use crate::metrics::Metrics;
 use crate::passwords::Passwords;
 use crate::rate::Buckets;
@@ -32,6 +34,10 @@ pub(crate) struct App {
     pub blobs: Arc<dyn BlobStore>,
     /// How machines' speed is measured, if the operator provided for it.
     pub calibration: Option<Calibration>,
+    /// Who holds which of them.
+    pub holds: Holds,
+    /// Who reads whose.
+    pub partners: Partners,
     pub blob_reads: Arc<Semaphore>,
     /// Uploads of blobs under way.
     pub blob_writes: Semaphore,

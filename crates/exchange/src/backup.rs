@@ -15,7 +15,7 @@ use base::{Digest, ExchangeId};
 use serde::{Deserialize, Serialize};
 
 use crate::store::{SqliteStore, Store, StoreError};
-use crate::{DATABASE_FILE, OPERATOR_TOKEN_FILE, secrets, sequencer};
+use crate::{DATABASE_FILE, HOLDS_FILE, OPERATOR_TOKEN_FILE, secrets, sequencer};
 
 const MANIFEST: &str = "backup.json";
 const VERSION: u32 = 1;
@@ -84,6 +84,10 @@ pub fn backup(data: &Path, to: &Path) -> Result<Backup, BackupError> {
     SqliteStore::copy(&database, &copy)?;
     sync(&copy)?;
     let blobs = copy_blobs(&data.join(BLOBS), &to.join(BLOBS), false)?;
+    // After the blobs: what is held of those that came meanwhile is held of nothing.
+    let holds = to.join(HOLDS_FILE);
+    SqliteStore::copy(&data.join(HOLDS_FILE), &holds)?;
+    sync(&holds)?;
     copy_private(&data.join(OPERATOR_TOKEN_FILE), &to.join(OPERATOR_TOKEN_FILE))?;
     let (exchange, journal_sequence) = read_through(&copy)?;
     let made_at_ms = sequencer::unix_ms();
@@ -113,6 +117,10 @@ pub fn restore(from: &Path, data: &Path) -> Result<Backup, BackupError> {
     let blobs = copy_blobs(&from.join(BLOBS), &data.join(BLOBS), true)?;
     if blobs != made.blobs {
         return Err(not_whole(format!("{blobs} of {} blobs are there", made.blobs)));
+    }
+    // A backup of before there were holds has none.
+    if from.join(HOLDS_FILE).exists() {
+        copy(&from.join(HOLDS_FILE), &data.join(HOLDS_FILE))?;
     }
     copy_private(&from.join(OPERATOR_TOKEN_FILE), &data.join(OPERATOR_TOKEN_FILE))?;
     let found = read_through(&database)?;

@@ -20,6 +20,9 @@ pub enum BlobError {
     /// No space.
     #[error("the disk of the exchange is full; free some space and send the blob again")]
     Full,
+    /// Who may read it can't be found out.
+    #[error("the table of who holds which blob failed; see the exchange's log")]
+    Holds,
     /// Any other failure of the disk.
     #[error("the blob store failed at {path}; see the exchange's log")]
     Io {
@@ -163,6 +166,19 @@ impl DiskBlobs {
             _ => Ok(()),
         }
     }
+}
+
+/// Every blob below a store's directory, with its length; what can't be read is left out.
+pub(crate) fn all(root: &Path) -> Vec<(Digest, u64)> {
+    let mut found = Vec::new();
+    let shards = fs::read_dir(root).into_iter().flatten().flatten();
+    for file in shards.flat_map(|shard| fs::read_dir(shard.path())).flatten().flatten() {
+        let digest = file.file_name().to_str().and_then(|name| name.parse().ok());
+        if let (Some(digest), Ok(metadata)) = (digest, file.metadata()) {
+            found.push((digest, metadata.len()));
+        }
+    }
+    found
 }
 
 fn blob_path(root: &Path, digest: &Digest) -> PathBuf {

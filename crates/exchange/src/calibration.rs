@@ -88,6 +88,11 @@ impl Calibration {
         Ok(Some(Calibration { module, answers, given: Mutex::default() }))
     }
 
+    /// The program, which every machine must be able to fetch.
+    pub fn module(&self) -> Digest {
+        self.module
+    }
+
     /// An input that the machine has not had lately.
     fn pick(&self, machine: MachineId) -> Option<&Answer> {
         let all = &self.answers.answers;

@@ -54,6 +54,16 @@ pub struct Config {
     pub request_head_ms: u64,
     /// Largest blob.
     pub blob_max_bytes: u64,
+    /// What an account may hold in blobs, unless an operator gave it another quota.
+    pub blob_quota_bytes: u64,
+    /// What a machine may have handed in that is still kept.
+    pub machine_quota_bytes: u64,
+    /// How long a blob is kept that no live job needs, after somebody wanted it last.
+    pub blob_keep_ms: u64,
+    /// The same of what machines handed in: checkpoints, most of it.
+    pub checkpoint_keep_ms: u64,
+    /// How often blobs are looked for that nobody needs.
+    pub blob_collect_ms: u64,
     /// How long a join code works.
     pub join_code_ttl_ms: u64,
     /// How long `GET /v1/jobs/{id}?after=` waits for news.
@@ -108,6 +118,11 @@ impl Config {
             answer_stall_ms: 20_000,
             request_head_ms: 60_000,
             blob_max_bytes: 64 << 20,
+            blob_quota_bytes: 16 << 30,
+            machine_quota_bytes: 256 << 30,
+            blob_keep_ms: 30 * 24 * 60 * 60 * 1_000,
+            checkpoint_keep_ms: 24 * 60 * 60 * 1_000,
+            blob_collect_ms: 60 * 60 * 1_000,
             join_code_ttl_ms: 60 * 60 * 1_000,
             long_poll_ms: 20_000,
             sign_up: false,

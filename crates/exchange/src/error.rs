@@ -127,6 +127,11 @@ pub(crate) enum ApiError {
     BodyTooLarge { max: usize },
     #[error("the blob is larger than {max} bytes, the most this exchange stores: split it")]
     BlobTooLarge { max: u64 },
+    #[error(
+        "with it there would be {wanted} bytes in the store, and the quota is {quota}: what no job \
+         needs goes by itself after a while, or ask the operator for more"
+    )]
+    QuotaExceeded { wanted: u64, quota: u64 },
     #[error("this path takes WebSockets only: {0}")]
     WebSocketExpected(String),
     #[error("the body broke off: send it again")]
@@ -192,6 +197,7 @@ impl ApiError {
             ApiError::MethodNotAllowed => "method_not_allowed",
             ApiError::BodyTooLarge { .. } => "body_too_large",
             ApiError::BlobTooLarge { .. } => "blob_too_large",
+            ApiError::QuotaExceeded { .. } => "quota_exceeded",
             ApiError::WebSocketExpected(_) => "websocket_expected",
             ApiError::BrokenBody => "broken_body",
             ApiError::Coding(CodingError::Unknown(_)) => "unknown_coding",
@@ -202,7 +208,9 @@ impl ApiError {
             ApiError::MissingBlob { .. } => "missing_blob",
             ApiError::InvalidTask { .. } => "invalid_task",
             ApiError::Blob(BlobError::Full) | ApiError::Store(StoreError::Full) => "storage_full",
-            ApiError::Blob(BlobError::Io { .. }) | ApiError::Store(_) => "storage_failed",
+            ApiError::Blob(BlobError::Io { .. } | BlobError::Holds) | ApiError::Store(_) => {
+                "storage_failed"
+            }
             ApiError::Failure(failure) => failure.code(),
             ApiError::Internal => "internal",
         }
@@ -223,6 +231,9 @@ impl ApiError {
             ApiError::NotFound { what, id } => json!({ "what": what, "id": id }),
             ApiError::BodyTooLarge { max } => json!({ "max_bytes": max }),
             ApiError::BlobTooLarge { max } => json!({ "max_bytes": max }),
+            ApiError::QuotaExceeded { wanted, quota } => {
+                json!({ "wanted_bytes": wanted, "quota_bytes": quota })
+            }
             ApiError::BodyTooSlow { bytes_per_second } => {
                 json!({ "bytes_per_second": bytes_per_second })
             }
@@ -257,7 +268,7 @@ pub(crate) fn status_of(code: &str) -> StatusCode {
         "insufficient_funds" => StatusCode::PAYMENT_REQUIRED,
         "operator_only" | "account_only" | "blobs_only" | "join_code_refused"
         | "sign_up_closed" | "account_frozen" | "account_banned" | "scope_lacking"
-        | "whole_token_only" => StatusCode::FORBIDDEN,
+        | "whole_token_only" | "quota_exceeded" => StatusCode::FORBIDDEN,
         "blob_removed" => StatusCode::GONE,
         "not_found" | "no_such_path" => StatusCode::NOT_FOUND,
         "method_not_allowed" => StatusCode::METHOD_NOT_ALLOWED,

@@ -19,6 +19,7 @@ mod market;
 mod operator;
 mod page;
 mod payments;
+mod quota;
 mod reference;
 mod sessions;
 mod statements;
@@ -82,6 +83,8 @@ fn described_routes() -> (Router<Arc<App>>, OpenApi) {
         .routes(routes!(sessions::revoke))
         .routes(routes!(operator::accounts))
         .routes(routes!(operator::standing))
+        .routes(routes!(quota::show))
+        .routes(routes!(quota::set))
         .routes(routes!(operator::kill))
         .routes(routes!(operator::remove_blob))
         .routes(routes!(operator::acts))

@@ -24,10 +24,13 @@ mod audit;
 mod backup;
 mod blobs;
 mod calibration;
+mod collect;
 mod config;
 mod core;
 mod error;
 mod feed;
+mod grants;
+mod holds;
 mod http;
 mod in_process;
 mod index;
@@ -83,6 +86,8 @@ pub use store::{
 
 /// Name of the database in the data directory.
 const DATABASE_FILE: &str = "exchange.sqlite";
+/// Name of the database of who holds which blob.
+const HOLDS_FILE: &str = "holds.sqlite";
 /// Name of the file that whoever runs the exchange holds a lock on.
 const LOCK_FILE: &str = "lock";
 /// Name of the operator's token in the data directory.
@@ -115,6 +120,15 @@ pub async fn run(
     let store = SqliteStore::open(&database, ExchangeId(fresh))?;
     let blobs: Arc<dyn BlobStore> = Arc::new(DiskBlobs::open(data.join("blobs"))?);
     let calibration = calibration::Calibration::load(&data, blobs.as_ref())?;
+    let holds = holds::Holds::open(&data.join(HOLDS_FILE), sequencer::unix_ms(), || {
+        blobs::all(&data.join("blobs"))
+    })?;
+    if let Some(calibration) = &calibration {
+        let module = calibration.module();
+        let bytes = blobs.length(&module)?.unwrap_or_default();
+        // For ever: no job needs it, and every machine does.
+        holds.hold(holds::EVERYONE, &[(module, bytes)], i64::MAX)?;
+    }
     // The names of the database and of the blobs' directory.
     sync_directory(&data)?;
     let exchange = store.exchange();
@@ -147,6 +161,8 @@ pub async fn run(
         sequencer: sequencer.clone(),
         blobs,
         calibration,
+        holds,
+        partners: grants::Partners::default(),
         blob_reads: Arc::new(Semaphore::new(config::limits::BLOB_READS)),
         blob_writes: Semaphore::new(config::limits::BLOB_WRITES),
         large_bodies: Semaphore::new(config::limits::LARGE_BODIES),
@@ -164,9 +180,10 @@ pub async fn run(
         Arc::clone(&app.config.payments),
         sequencer.clone(),
         Arc::clone(&app.payment_approved),
-        closing,
+        closing.clone(),
         Duration::from_millis(app.config.payment_poll_ms),
     ));
+    let collecting = tokio::spawn(collect::drive(Arc::clone(&app), closing));
     tracing::info!(%address, %exchange, data = %data.display(), "exchange is ready");
     on_ready(address);
 
@@ -188,6 +205,7 @@ pub async fn run(
     // In the middle of a word with its provider it need not be waited for: that is said again.
     payments.abort();
     certificate.abort();
+    collecting.abort();
     // An error means that it stopped already.
     let _ = sequencer.send(sequencer::Request::Stop).await;
     let joined = tokio::task::spawn_blocking(move || thread.join()).await;

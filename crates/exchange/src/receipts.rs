@@ -42,7 +42,7 @@ impl ReceiptFlaw {
             ReceiptFlaw::Malformed(_) => "malformed_receipt",
             ReceiptFlaw::MissingBlobs(_) => "missing_blobs",
             ReceiptFlaw::Blob(BlobError::Full) => "storage_full",
-            ReceiptFlaw::Blob(BlobError::Io { .. }) => "storage_failed",
+            ReceiptFlaw::Blob(BlobError::Io { .. } | BlobError::Holds) => "storage_failed",
         }
     }
 
@@ -52,15 +52,15 @@ impl ReceiptFlaw {
     }
 }
 
-/// Checks a receipt and turns it into clearing's command. Reads blobs: keep it off the async
-/// threads.
+/// Checks a receipt and turns it into clearing's command; if it ends a task, also the blobs that
+/// its result is made of, and their lengths. Reads blobs: keep it off the async threads.
 pub(crate) fn check(
     blobs: &dyn BlobStore,
     exchange: ExchangeId,
     machine: MachineId,
     public_key: &[u8; 32],
     signed: SignedReceipt,
-) -> Result<Command, ReceiptFlaw> {
+) -> Result<(Command, Vec<(Digest, u64)>), ReceiptFlaw> {
     if signed.receipt.exchange != exchange {
         return Err(ReceiptFlaw::WrongExchange(signed.receipt.exchange));
     }
@@ -71,6 +71,7 @@ pub(crate) fn check(
         return Err(ReceiptFlaw::Malformed("sequence or epoch is absurd".to_owned()));
     }
     let mut missing = Missing { blobs, list: Vec::new() };
+    let mut results = Vec::new();
     if let Some(digest) = receipt.checkpoint
         && let Some(index) = missing.json::<CheckpointIndex>("checkpoint index", &digest)?
     {
@@ -80,16 +81,17 @@ pub(crate) fn check(
         }
     }
     if let Some(AttemptEnd::Finished { result }) = &receipt.ended
-        && let Some(result) = missing.json::<TaskResult>("result", result)?
+        && let Some(found) = missing.json::<TaskResult>("result", result)?
     {
-        missing.check("stdout", &result.stdout)?;
-        missing.check("stderr", &result.stderr)?;
-        for file in &result.outputs {
-            missing.check("output", &file.content)?;
+        results.extend(missing.check("result", result)?);
+        results.extend(missing.check("stdout", &found.stdout)?);
+        results.extend(missing.check("stderr", &found.stderr)?);
+        for file in &found.outputs {
+            results.extend(missing.check("output", &file.content)?);
         }
     }
     missing.none_missing()?;
-    Ok(command(machine, receipt, receipt_digest))
+    Ok((command(machine, receipt, receipt_digest), results))
 }
 
 struct Missing<'a> {
@@ -98,11 +100,12 @@ struct Missing<'a> {
 }
 
 impl Missing<'_> {
-    fn check(&mut self, what: &str, digest: &Digest) -> Result<(), ReceiptFlaw> {
-        if !self.blobs.contains(digest)? {
+    fn check(&mut self, what: &str, digest: &Digest) -> Result<Option<(Digest, u64)>, ReceiptFlaw> {
+        let length = self.blobs.length(digest)?;
+        if length.is_none() {
             self.list.push(format!("{what} {digest}"));
         }
-        Ok(())
+        Ok(length.map(|length| (*digest, length)))
     }
 
     fn json<T: serde::de::DeserializeOwned>(

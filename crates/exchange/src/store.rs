@@ -131,6 +131,13 @@ pub enum CredentialChange {
         /// From now on.
         access: Access,
     },
+    /// What an account may hold in blobs; without a figure, what everybody may.
+    SetQuota {
+        /// Whose.
+        account: AccountId,
+        /// From now on.
+        blob_bytes: Option<u64>,
+    },
     /// What an operator did.
     Log(ActKept),
     /// A blob that may not come again.
@@ -230,6 +237,8 @@ pub trait StoreReader: Send {
     fn tokens(&mut self, account: AccountId) -> Result<Vec<TokenView>, StoreError>;
     /// What an account may do.
     fn access(&mut self, account: AccountId) -> Result<Access, StoreError>;
+    /// What an account may hold in blobs, if that was said of it.
+    fn quota(&mut self, account: AccountId) -> Result<Option<u64>, StoreError>;
     /// Accounts that are, or were, anything else than traders as they should be.
     fn spoken_of(&mut self) -> Result<Vec<(AccountId, Access)>, StoreError>;
     /// What operators did before act number `before`, newest first.

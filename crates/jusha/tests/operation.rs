@@ -125,6 +125,7 @@ async fn an_option_goes_before_a_variable_that_before_the_file_that_before_the_d
         ("sign_up", "true", "false", "false"),
         ("requests_per_second", "11", "12", "13"),
         ("connections", "21", "22", "23"),
+        ("blob_quota_bytes", "31", "32", "33"),
         ("trusted_proxies", "10.0.0.1", "10.0.0.2", "10.0.0.3"),
         ("instruments", &traded, "b", "c"),
         ("log", "json", "text", "text"),

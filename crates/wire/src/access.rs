@@ -149,6 +149,27 @@ pub struct NewStanding {
     pub reason: String,
 }
 
+/// An operator sets what an account may hold in blobs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct NewQuota {
+    /// How much; absent means what everybody may.
+    #[serde(default)]
+    pub blob_bytes: Option<u64>,
+    /// Why: kept in the log.
+    pub reason: String,
+}
+
+/// What an account may hold in blobs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct QuotaView {
+    /// Whose.
+    pub account: AccountId,
+    /// How much it may be.
+    pub blob_bytes: u64,
+    /// How much it is.
+    pub held_bytes: u64,
+}
+
 /// Why an operator does something: kept in the log.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Reason {
@@ -202,6 +223,13 @@ pub enum Act {
     JobKilled {
         /// Which.
         job: JobId,
+    },
+    /// Set what an account may hold in blobs.
+    QuotaSet {
+        /// Whose.
+        account: AccountId,
+        /// How much; absent means what everybody may.
+        blob_bytes: Option<u64>,
     },
     /// Took a blob down.
     BlobRemoved {

@@ -112,8 +112,7 @@ impl Load {
                 ask(n, format!("ask {number}"), 1, price)
             }
             1 | 5 => {
-                // Another time than it was set to before.
-                Command::CancelAfter { account: owner(n), after_ms: 60_000 * (number as i64 % 8) }
+                Command::CancelAfter { account: owner(n), after_ms: 60_000 + number as i64 % 1_000 }
             }
             3 => Command::Deposit {
                 transfer: TransferId(2 + number as u128),

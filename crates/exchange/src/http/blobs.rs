@@ -1,5 +1,8 @@
 //! Blobs over HTTP.
 
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
 use axum::Json;
 use axum::body::{Body, Bytes};
 use axum::extract::{Request, State};
@@ -13,10 +16,15 @@ use futures_util::{StreamExt, stream};
 use wire::{BlobQuery, BlobStored, Decoder, ZSTD, accepts_zstd};
 
 use super::body::broken;
+use super::quota;
 use super::{Answer, BlobUser, Id, JsonBody, Shared, octets};
-use crate::blobs::{BlobStore, BlobWriter};
+use crate::app::App;
+use crate::blobs::{BlobError, BlobStore, BlobWriter};
 use crate::config::limits;
 use crate::error::ApiError;
+use crate::grants::{Granted, Reader};
+use crate::holds::NOBODY;
+use crate::sequencer::unix_ms;
 
 /// Upload bytes gathered before a thread is bothered with them.
 const PIECE_BYTES: usize = 256 << 10;
@@ -25,14 +33,19 @@ const SENT_BYTES: usize = 64 << 10;
 
 /// Store a blob
 ///
-/// With an account's or a machine's token. The same content is stored once. It may come in zstd
+/// With an account's or a machine's token. The same content is stored once, and is held by
+/// everybody who sent it, within a quota. It may come in zstd
 /// (`content-encoding`); the address is that of the content as it is.
 #[utoipa::path(
     post, path = "/v1/blobs", operation_id = "store_blob", tag = "blobs",
     request_body(content = Vec<u8>, content_type = "application/octet-stream"),
     responses((status = OK, body = BlobStored, description = "Its address")),
 )]
-pub(super) async fn store(_: BlobUser, State(app): Shared, request: Request) -> Answer<BlobStored> {
+pub(super) async fn store(
+    BlobUser(reader): BlobUser,
+    State(app): Shared,
+    request: Request,
+) -> Answer<BlobStored> {
     let max = app.config.blob_max_bytes;
     let announced = request
         .headers()
@@ -40,6 +53,11 @@ pub(super) async fn store(_: BlobUser, State(app): Shared, request: Request) -> 
         .and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
     if announced.is_some_and(|bytes| bytes > max) {
         return Err(ApiError::BlobTooLarge { max });
+    }
+    let quota = quota::of(&app, reader).await?;
+    let holder = reader.holder();
+    if app.holds.held_bytes(&holder)? >= quota && announced != Some(0) {
+        return Err(ApiError::QuotaExceeded { wanted: quota.saturating_add(1), quota });
     }
     let coding = request.headers().get(CONTENT_ENCODING);
     let coding = coding.map(|value| value.to_str().unwrap_or("(not text)"));
@@ -61,9 +79,10 @@ pub(super) async fn store(_: BlobUser, State(app): Shared, request: Request) -> 
             piece.extend_from_slice(&bytes);
         }
         if ended {
-            let (digest, bytes) = app.with_blobs(move |_| Ok(upload.end(&piece))).await??;
+            let (digest, bytes) = end(&app, upload, piece, holder, quota).await?;
             if app.reading(move |reader| reader.is_blocked(&digest)).await? {
                 app.with_blobs(move |blobs| blobs.remove(&digest)).await?;
+                app.holds.forget(&digest)?;
                 return Err(ApiError::BlobRemoved);
             }
             return Ok(Json(BlobStored { digest, bytes }));
@@ -78,6 +97,33 @@ pub(super) async fn store(_: BlobUser, State(app): Shared, request: Request) -> 
             (upload, piece) = took.await??;
         }
     }
+}
+
+/// The blob is whole: it is stored, and held by who sent it.
+async fn end(
+    app: &Arc<App>,
+    upload: Upload,
+    piece: Vec<u8>,
+    holder: String,
+    quota: u64,
+) -> Result<(Digest, u64), ApiError> {
+    let holding = Arc::clone(app);
+    let stored = tokio::task::spawn_blocking(move || {
+        let _turn = holding.holds.storing();
+        let (digest, bytes) = upload.end(&piece)?;
+        let (now_ms, nobody) = (unix_ms(), BTreeSet::new());
+        if !holding.holds.is_held(&digest, &holder, &nobody, now_ms)? {
+            let wanted = holding.holds.held_bytes(&holder)?.saturating_add(bytes);
+            if wanted > quota {
+                // Nobody's, and so the next to be collected, unless it is somebody else's.
+                holding.holds.hold(NOBODY, &[(digest, bytes)], i64::MIN)?;
+                return Err(ApiError::QuotaExceeded { wanted, quota });
+            }
+        }
+        holding.holds.hold(&holder, &[(digest, bytes)], now_ms)?;
+        Ok((digest, bytes))
+    });
+    stored.await.map_err(|_| ApiError::Internal)?
 }
 
 /// A blob on its way in.
@@ -100,21 +146,22 @@ impl Upload {
 
 /// A blob's content
 ///
-/// With an account's or a machine's token. In zstd where `accept-encoding` lists it.
+/// With the token of who sent it or works with who did: a machine reads what the job of its lease
+/// needs, a buyer what its tasks came to. In zstd where `accept-encoding` lists it.
 #[utoipa::path(
     get, path = "/v1/blobs/{digest}", operation_id = "fetch_blob", tag = "blobs",
     params(("digest" = Digest, Path, description = "The digest of its content")),
     responses((status = OK, body = Vec<u8>, content_type = "application/octet-stream", description = "Its bytes")),
 )]
 pub(super) async fn fetch(
-    _: BlobUser,
+    BlobUser(reader): BlobUser,
     State(app): Shared,
     Id(digest): Id<Digest>,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
     // For as long as the disk takes, never for as long as the client does.
     let permit = app.blob_reads.acquire().await.map_err(|_| ApiError::Internal)?;
-    let reader = app.with_blobs(move |blobs| blobs.open(&digest)).await?;
+    let reader = granted(&app, reader, move |blobs| blobs.open(&digest)).await?;
     drop(permit);
     let reader = reader.ok_or_else(|| unknown(digest))?;
     let length = reader.length();
@@ -153,11 +200,11 @@ pub(super) async fn fetch(
     responses((status = OK, description = "It is there")),
 )]
 pub(super) async fn length(
-    _: BlobUser,
+    BlobUser(reader): BlobUser,
     State(app): Shared,
     Id(digest): Id<Digest>,
 ) -> Result<Response, ApiError> {
-    let length = app.with_blobs(move |blobs| blobs.length(&digest)).await?;
+    let length = granted(&app, reader, move |blobs| blobs.length(&digest)).await?;
     Ok(octets(Body::empty(), length.ok_or_else(|| unknown(digest))?))
 }
 
@@ -170,7 +217,7 @@ pub(super) async fn length(
     responses((status = OK, body = BlobQuery, description = "Those that are lacking")),
 )]
 pub(super) async fn missing(
-    _: BlobUser,
+    BlobUser(reader): BlobUser,
     State(app): Shared,
     JsonBody(query): JsonBody<BlobQuery>,
 ) -> Result<([(HeaderName, &'static str); 1], Json<BlobQuery>), ApiError> {
@@ -178,19 +225,36 @@ pub(super) async fn missing(
         let message = format!("digests: more than {}; ask in parts", limits::QUERY_DIGESTS);
         return Err(ApiError::InvalidJson(message));
     }
-    let digests = app
-        .with_blobs(move |blobs| {
-            let mut lacking = Vec::new();
-            for digest in query.digests {
-                if !blobs.contains(&digest)? {
-                    lacking.push(digest);
-                }
+    let blobs = Granted::now(&app, reader).await?;
+    let lacking = tokio::task::spawn_blocking(move || {
+        let mut lacking = Vec::new();
+        for digest in query.digests {
+            if !blobs.contains(&digest)? {
+                lacking.push(digest);
             }
-            Ok(lacking)
-        })
-        .await?;
+        }
+        Ok::<_, ApiError>(lacking)
+    });
+    let digests = lacking.await.map_err(|_| ApiError::Internal)??;
     // Whoever uploads asks this first, and so learns what may be sent.
     Ok(([(ACCEPT_ENCODING, ZSTD)], Json(BlobQuery { digests })))
+}
+
+/// Looks for something that the reader may read; once more with a fresh look at who works with
+/// whom, since a lease may have opened this instant.
+async fn granted<T: Send + 'static>(
+    app: &Arc<App>,
+    reader: Reader,
+    look: impl Fn(&dyn BlobStore) -> Result<Option<T>, BlobError> + Clone + Send + 'static,
+) -> Result<Option<T>, ApiError> {
+    let (blobs, again) = (Granted::of(app, reader).await?, look.clone());
+    let found = tokio::task::spawn_blocking(move || look(&blobs));
+    if let Some(found) = found.await.map_err(|_| ApiError::Internal)?? {
+        return Ok(Some(found));
+    }
+    let blobs = Granted::now(app, reader).await?;
+    let found = tokio::task::spawn_blocking(move || again(&blobs));
+    Ok(found.await.map_err(|_| ApiError::Internal)??)
 }
 
 fn unknown(digest: Digest) -> ApiError {

@@ -13,6 +13,7 @@ use wire::{Scope, Standing};
 
 use crate::app::App;
 use crate::error::ApiError;
+use crate::grants::Reader;
 use crate::rate::{Payer, subscriber};
 use crate::secrets;
 use crate::sequencer::unix_ms;
@@ -235,23 +236,23 @@ impl FromRequestParts<Arc<App>> for Operator {
     }
 }
 
-/// The request shows an account's or a machine's token.
-pub(super) struct BlobUser;
+/// The account or the machine whose token the request shows.
+pub(super) struct BlobUser(pub Reader);
 
 impl FromRequestParts<Arc<App>> for BlobUser {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, ApiError> {
         match known(parts)? {
-            Caller::Known(Principal::Machine(_)) => Ok(BlobUser),
-            Caller::Known(Principal::Account { .. }) => {
+            Caller::Known(Principal::Machine(machine)) => Ok(BlobUser(Reader::Machine(machine))),
+            Caller::Known(Principal::Account { account, .. }) => {
                 // What is lacking is asked by POST, and changes nothing.
                 if parts.uri.path().ends_with("/missing") {
                     Owner::from_request_parts(parts, app).await?.needs(Scope::Read)?;
                 } else {
                     Account::from_request_parts(parts, app).await?;
                 }
-                Ok(BlobUser)
+                Ok(BlobUser(Reader::Account(account)))
             }
             _ => Err(ApiError::BlobsOnly),
         }

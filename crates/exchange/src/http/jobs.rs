@@ -17,6 +17,7 @@ use crate::app::App;
 use crate::config::limits;
 use crate::core::Core;
 use crate::error::ApiError;
+use crate::grants::{Granted, Reader};
 use crate::invoice;
 use crate::sequencer::Request;
 use crate::spec;
@@ -43,13 +44,15 @@ pub(super) async fn submit(
         return Err(ApiError::InvalidJson(message));
     }
     let (tasks, instrument) = (new.tasks.clone(), new.instrument.clone());
-    let (app_blobs, blob_max_bytes) = (app.blobs.clone(), app.config.blob_max_bytes);
+    // What it may not read it may not have delivered to a machine of its own either.
+    let blobs = Granted::now(&app, Reader::Account(account)).await?;
+    let blob_max_bytes = app.config.blob_max_bytes;
     let found = move |core: &mut Core| {
         core.state.market().instrument(&instrument).map(|(_, found)| found.clone())
     };
     let instrument = app.sequencer.read(found).await?;
     let checked = tokio::task::spawn_blocking(move || {
-        spec::check(app_blobs.as_ref(), &tasks, instrument.as_ref(), blob_max_bytes)
+        spec::check(&blobs, &tasks, instrument.as_ref(), blob_max_bytes)
     });
     let tasks = checked.await.map_err(|_| ApiError::Internal)??;
     let command = Command::SubmitJob {

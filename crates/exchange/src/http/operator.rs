@@ -210,6 +210,7 @@ pub(super) async fn remove_blob(
     ]);
     app.sequencer.change(block).await?;
     app.with_blobs(move |blobs| blobs.remove(&digest)).await?;
+    app.holds.forget(&digest)?;
     Ok(Json(Reason { reason }))
 }
 
@@ -276,7 +277,7 @@ pub(super) async fn set_instruments(
     Ok(Json(app.sequencer.read(|core| views::instruments(core)).await?))
 }
 
-async fn known(app: &App, account: AccountId) -> Result<(), ApiError> {
+pub(super) async fn known(app: &App, account: AccountId) -> Result<(), ApiError> {
     let is_known = app.sequencer.read(move |core| core.state.account(account).is_some()).await?;
     if is_known {
         return Ok(());

@@ -25,7 +25,7 @@ use crate::sequencer::unix_ms;
 const SCHEMA_VERSION: i64 = 1 + MIGRATIONS.len() as i64;
 
 /// What made each later version of the one before. A new store goes the same way.
-const MIGRATIONS: [Migration; 4] = [
+const MIGRATIONS: [Migration; 5] = [
     Migration {
         make: |connection| Ok(connection.execute_batch(access::SCHEMA)?),
         follow: |_, _, _, _| Ok(()),
@@ -44,6 +44,10 @@ const MIGRATIONS: [Migration; 4] = [
             })
         },
         follow: |connection, entry, _, event| candles::project_volume(connection, entry, event),
+    },
+    Migration {
+        make: |connection| Ok(connection.execute_batch(access::QUOTAS)?),
+        follow: |_, _, _, _| Ok(()),
     },
 ];
 
@@ -115,9 +119,6 @@ impl SqliteStore {
         configure(&connection)?;
         connection.pragma_update(None, "journal_mode", "WAL")?;
         connection.pragma_update(None, "synchronous", "FULL")?;
-        // Entries touch pages all over the tables: moved into them in large portions, each page moves
-        // once for many commits.
-        connection.pragma_update(None, "wal_autocheckpoint", 8_192)?;
         let found: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
         if found > SCHEMA_VERSION {
             return Err(StoreError::NewerSchema { found, known: SCHEMA_VERSION });
@@ -378,6 +379,10 @@ impl StoreReader for SqliteReader {
 
     fn access(&mut self, account: AccountId) -> Result<Access, StoreError> {
         access::access(&self.connection, account)
+    }
+
+    fn quota(&mut self, account: AccountId) -> Result<Option<u64>, StoreError> {
+        access::quota(&self.connection, account)
     }
 
     fn spoken_of(&mut self) -> Result<Vec<(AccountId, Access)>, StoreError> {

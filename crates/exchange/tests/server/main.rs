@@ -10,6 +10,7 @@ mod blobs;
 mod connections;
 mod feed;
 mod full_disk;
+mod grants;
 mod harness;
 mod instruments;
 mod jobs;

@@ -6,7 +6,9 @@ use std::path::PathBuf;
 use base::{AccountId, Digest, JobId};
 use clap::{Args, Subcommand};
 use client::{Client, Reach};
-use wire::{Act, InstrumentList, NewFees, NewStanding, PaymentDecision, Reason, Standing};
+use wire::{
+    Act, InstrumentList, NewFees, NewQuota, NewStanding, PaymentDecision, Reason, Standing,
+};
 
 use super::exchange;
 use super::payments::{self, Decide};
@@ -101,6 +103,17 @@ enum Verb {
         #[arg(long)]
         reason: String,
     },
+    /// Set how much an account may hold in blobs
+    Quota {
+        /// The account
+        account: AccountId,
+        /// How much, in MiB [default: as much as everybody]
+        #[arg(long, value_name = "N")]
+        blob_mib: Option<u32>,
+        /// Why, for the log
+        #[arg(long)]
+        reason: String,
+    },
     /// Show what operators did, newest first
     Log,
 }
@@ -188,6 +201,18 @@ pub async fn main(options: &Admin) -> CliResult {
             })?;
             Ok(0)
         }
+        Verb::Quota { account, blob_mib, reason } => {
+            let blob_bytes = blob_mib.map(|mib| u64::from(mib) << 20);
+            let new = NewQuota { blob_bytes, reason: reason.clone() };
+            let quota = client.set_quota(*account, &new).await?;
+            if options.json {
+                terminal::json(&quota)?;
+            } else {
+                let (held, most) = (quota.held_bytes >> 20, quota.blob_bytes >> 20);
+                terminal::line(&format!("{account}  holds {held} of {most} MiB"))?;
+            }
+            Ok(0)
+        }
         Verb::Log => {
             let acts = client.acts().await?;
             let head = ["when", "who", "what", "reason"];
@@ -261,6 +286,10 @@ fn act_words(act: &Act) -> String {
             format!("{account} is {}", standing_word(*standing))
         }
         Act::JobKilled { job } => format!("killed {job}"),
+        Act::QuotaSet { account, blob_bytes: None } => format!("took {account}'s quota away"),
+        Act::QuotaSet { account, blob_bytes: Some(bytes) } => {
+            format!("gave {account} a quota of {} MiB", bytes >> 20)
+        }
         Act::BlobRemoved { digest } => format!("removed blob {digest}"),
         Act::PaymentDecided { payment, decision } => {
             let word = match decision {

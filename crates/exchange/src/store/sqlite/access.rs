@@ -50,6 +50,11 @@ CREATE TABLE operator_acts (
 CREATE TABLE blocked_blobs (digest TEXT PRIMARY KEY) WITHOUT ROWID;
 ";
 
+/// Schema 6.
+pub(super) const QUOTAS: &str = "
+CREATE TABLE quotas (account TEXT PRIMARY KEY, blob_bytes INTEGER NOT NULL) WITHOUT ROWID;
+";
+
 /// Carries out a change of these tables.
 pub(super) fn change(connection: &Connection, change: &CredentialChange) -> Result<(), StoreError> {
     let execute = |sql: &str, given: &[&dyn rusqlite::ToSql]| -> Result<(), StoreError> {
@@ -74,6 +79,13 @@ pub(super) fn change(connection: &Connection, change: &CredentialChange) -> Resu
             "INSERT OR REPLACE INTO access VALUES (?1, ?2, ?3)",
             &[&account.to_string(), &word(&access.role)?, &word(&access.standing)?],
         ),
+        CredentialChange::SetQuota { account, blob_bytes: Some(bytes) } => execute(
+            "INSERT OR REPLACE INTO quotas VALUES (?1, ?2)",
+            &[&account.to_string(), &(*bytes as i64)],
+        ),
+        CredentialChange::SetQuota { account, blob_bytes: None } => {
+            execute("DELETE FROM quotas WHERE account = ?1", &[&account.to_string()])
+        }
         CredentialChange::Log(ActKept { at_ms, who, act, reason }) => execute(
             "INSERT INTO operator_acts (at_ms, who, act, reason) VALUES (?1, ?2, ?3, ?4)",
             &[at_ms, who, &text(act)?, reason],
@@ -174,6 +186,18 @@ pub(super) fn access(connection: &Connection, account: AccountId) -> Result<Acce
         .query_row([account.to_string()], |row| access_columns(row, 0))
         .optional()?;
     found.map_or_else(|| Ok(Access::default()), parse_access)
+}
+
+/// What an account may hold in blobs, if that was said of it.
+pub(super) fn quota(
+    connection: &Connection,
+    account: AccountId,
+) -> Result<Option<u64>, StoreError> {
+    let found: Option<i64> = connection
+        .prepare_cached("SELECT blob_bytes FROM quotas WHERE account = ?1")?
+        .query_row([account.to_string()], |row| row.get(0))
+        .optional()?;
+    Ok(found.map(|bytes| bytes.max(0) as u64))
 }
 
 /// Accounts that were spoken of.

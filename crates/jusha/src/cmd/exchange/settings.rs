@@ -53,6 +53,9 @@ pub struct Settings {
     /// Connections at once [default: 20000]
     #[arg(long, global = true, value_name = "N", env = "JUSHA_EXCHANGE_CONNECTIONS")]
     pub connections: Option<usize>,
+    /// What an account may hold in blobs, in bytes [default: 16 GiB]
+    #[arg(long, global = true, value_name = "BYTES", env = "JUSHA_EXCHANGE_BLOB_QUOTA_BYTES")]
+    pub blob_quota_bytes: Option<u64>,
     /// Proxies whose `x-forwarded-for` is believed, with commas between
     #[arg(
         long,
@@ -113,6 +116,7 @@ impl Settings {
             sign_up: self.sign_up.or(file.sign_up),
             requests_per_second: self.requests_per_second.or(file.requests_per_second),
             connections: self.connections.or(file.connections),
+            blob_quota_bytes: self.blob_quota_bytes.or(file.blob_quota_bytes),
             trusted_proxies: self.trusted_proxies.or(file.trusted_proxies),
             instruments: self.instruments.or(file.instruments),
             log: self.log.or(file.log),
@@ -168,6 +172,7 @@ impl Settings {
             return Err(CliError::new("connections is 0: nobody could connect"));
         }
         config.connections = self.connections.unwrap_or(config.connections);
+        config.blob_quota_bytes = self.blob_quota_bytes.unwrap_or(config.blob_quota_bytes);
         config.trusted_proxies = self.trusted_proxies.clone().unwrap_or_default();
         let in_data = data.join(instruments::FILE);
         let named = self.instruments.as_deref().or(Some(&*in_data).filter(|path| path.exists()));
@@ -201,6 +206,7 @@ impl Settings {
             ("sign_up", config.sign_up.to_string()),
             ("requests_per_second", config.account_rate.per_second.to_string()),
             ("connections", config.connections.to_string()),
+            ("blob_quota_bytes", config.blob_quota_bytes.to_string()),
             ("trusted_proxies", proxies.join(",")),
             ("instruments", instruments),
             ("log", log.to_owned()),
