@@ -8,6 +8,7 @@ mod chores;
 mod fuzz;
 mod guests;
 mod mutants;
+mod python;
 mod run;
 mod system;
 mod tests_run;
@@ -33,6 +34,8 @@ cargo xtask api [--seed N] [--examples N]
 cargo xtask sim --minutes N | --seeds N | --seed N [--from N]
                             whole exchanges in simulated time, with everything going wrong; a
                             failing seed is said, and --seed repeats it
+cargo xtask python [python3.N] [ARGS of pytest]
+                            the tests of the Python SDK, with a real exchange and provider
 cargo xtask mutants [NAME...]
                             break the runtime's rules one at a time and see that a test fails
 cargo xtask guests [--seed N] [NAME...]
@@ -55,6 +58,7 @@ fn main() -> ExitCode {
         ("fuzz", rest) => fuzz::fuzz(&root, rest),
         ("api", rest) => api::main(&root, rest),
         ("sim", rest) => chores::sim(&root, rest),
+        ("python", rest) => python::main(&root, rest),
         ("mutants", rest) => mutants::mutants(&root, rest),
         ("guests", [build, rest @ ..]) if build == "build" => chores::build_guests(&root, rest),
         ("guests", rest) => guests::check(&root, rest),

@@ -148,7 +148,10 @@ fn install(options: &Add) -> CliResult {
             .hint(format!("there is {}", names.join(", "))));
     };
     let (runtime, new) = match installed(known)? {
-        Some(runtime) => (runtime, false),
+        Some(runtime) => {
+            compile(&runtime, options)?;
+            (runtime, false)
+        }
         None => (make(known, options)?, true),
     };
     if options.json {
@@ -164,6 +167,22 @@ fn install(options: &Add) -> CliResult {
         amount::fuel(runtime.start_fuel)
     ))?;
     Ok(0)
+}
+
+/// Has the module compiled if this version of the program has not done so yet: no task should wait
+/// for that. It is begun in its base and stopped at once.
+fn compile(runtime: &Installed, options: &Add) -> CliResult<()> {
+    let read = |path: &Path| io(fs::read(path), format_args!("read {}", path.display()));
+    let mut task = Task::new(read(&runtime.module_path)?);
+    (task.args, task.env) = (runtime.args.clone(), runtime.env.clone());
+    let base = CheckpointFile::base_from_bytes(&read(&runtime.base_path)?, 4 << 30)
+        .map_err(|error| CliError::refused(format!("{}: {error}", runtime.base_path.display())))?;
+    let start = Start { base: Some(base), fuel_max: 1, ..Start::new(task) };
+    match local::run(&local::launcher(options.containment.weakening())?, start, |_| Ok(true))? {
+        LocalEnd::Refused(reason) => Err(CliError::refused(reason)),
+        LocalEnd::Fault(reason) => Err(super::exec::fault(&reason)),
+        _ => Ok(()),
+    }
 }
 
 fn make(known: &Known, options: &Add) -> CliResult<Installed> {

@@ -7,6 +7,7 @@
 """
 
 from ._client import Client
+from .aio import AsyncExecutor
 from .errors import (
     BudgetExhausted,
     CannotTravel,
@@ -15,23 +16,31 @@ from .errors import (
     LimitReached,
     Lost,
     NotConfigured,
+    RemoteError,
     RemoteTraceback,
     Trapped,
 )
+from .estimate import Estimate, estimate
 from .executor import Executor, JobFuture
+from .files import map_files
 
 __all__ = [
+    "AsyncExecutor",
     "BudgetExhausted",
     "CannotTravel",
     "Client",
     "ExchangeError",
+    "Estimate",
     "Executor",
     "JobFuture",
     "JushaError",
     "LimitReached",
     "Lost",
     "NotConfigured",
+    "RemoteError",
     "RemoteTraceback",
     "Trapped",
+    "estimate",
+    "map_files",
 ]
 __version__ = "0.1.0"

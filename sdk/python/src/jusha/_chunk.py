@@ -22,6 +22,7 @@ from typing import Any
 
 from . import _encoding
 from ._source import Pack, Shipment
+from .errors import RemoteError
 
 RECORD = struct.Struct("<IBQII")
 RETURNED, RAISED = 0, 1
@@ -69,8 +70,8 @@ class Chunk:
             if key not in starts:
                 starts[key] = len(buffers)
                 # The arguments of other chunks stay here.
-                needed = batch.pack.own | used[key]
-                buffers += [data if at in needed else b"" for at, data in enumerate(batch.pack.buffers)]
+                others = batch.pack.arguments - used[key]
+                buffers += [b"" if at in others else data for at, data in enumerate(batch.pack.buffers)]
         for tree in trees:
             tree["first_buffer"] = 0
         for key, at in packs.items():
@@ -108,7 +109,13 @@ class Result:
 
     def value(self, types: dict[str, type]) -> Any:
         """What it returned, or (exception, traceback as text)."""
-        return _encoding.decode(self.data, lambda name: find_type(name, types))
+        return _encoding.decode(self.data, lambda name: find_type(name, types) or self._stand_in(name))
+
+    def _stand_in(self, name: str) -> type | None:
+        # What went wrong must be told, whether its class is known here or not.
+        module, _, qualname = name.partition(":")
+        own = {"__module__": module, "__qualname__": qualname}
+        return type(qualname.rpartition(".")[2], (RemoteError,), own) if self.raised else None
 
 
 def results(data: bytes) -> Iterator[Result]:

@@ -1,8 +1,9 @@
 """How results travel: as data, never as pickles.
 
 A pickle is a program for whoever reads it. A buyer's function runs on a stranger's machine, so
-what comes back is JSON with tagged values and, after it, raw buffers. Reading it imports nothing,
-calls nothing of the sender's choice and builds only types that the reader already knows.
+what comes back is JSON with tagged values and, after it, raw buffers. Reading it imports nothing
+but numpy and pandas, calls nothing of the sender's choice and builds only types that the reader
+already knows.
 
 This file runs on both sides: in the guest, where values are encoded, and at the buyer's, where they
 are decoded. It needs the standard library only.
@@ -177,7 +178,9 @@ class _Encoder:
 
     def exception(self, value, kind, where, depth):
         try:
-            args = self.items(value.args, f"the arguments of {where}", depth)
+            # Of the standard library's: what they were made with, which `args` doesn't always have.
+            made_with = value.__reduce__()[1] if kind.__module__ == "builtins" else value.args
+            args = self.items(made_with, f"the arguments of {where}", depth)
         except EncodeError:
             args = [str(value)]
         notes = [note for note in getattr(value, "__notes__", ()) if isinstance(note, str)]
@@ -484,14 +487,16 @@ class _Decoder:
     def exception(self, tree, depth):
         kind = self.known(tree, lambda kind: issubclass(kind, BaseException))
         args = self.items(tree, depth)
-        made = kind.__new__(kind, *args) if kind.__new__ is BaseException.__new__ else None
-        try:
-            # An exception of the standard library sets its attributes from its arguments.
-            if made is None or kind.__module__ == "builtins":
+        if kind.__module__ == "builtins":
+            # These set their attributes from their arguments.
+            try:
                 made = kind(*args)
-        except Exception:
-            made = Exception.__new__(kind) if issubclass(kind, Exception) else BaseException.__new__(kind)
-        made.args = tuple(args)
+            except Exception:
+                raise DecodeError(f"a {kind.__name__} has other arguments") from None
+        else:
+            # Its __init__ ran where it was raised.
+            made = kind.__new__(kind) if kind.__new__ is BaseException.__new__ else BaseException.__new__(kind)
+            made.args = tuple(args)
         for note in tree.get("m", []):
             if type(note) is str and hasattr(made, "add_note"):
                 made.add_note(note)

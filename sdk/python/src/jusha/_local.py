@@ -88,9 +88,13 @@ class LocalExchange:
             command, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=self._log, text=True
         )
         atexit.register(self.stop)
+        self.join = ""
         for line in self._process.stdout:
+            found = re.search(r"jusha provide '([^']+)'", line)
+            if found:
+                self.join = found[1]
             # The last line that it says: everything is there by then.
-            if re.match(r"(exchange|config|join|try)", line) and stored_access(config / "jusha" / "config.toml"):
+            if line.startswith("Ctrl-C"):
                 break
         access = stored_access(config / "jusha" / "config.toml")
         if access is None:

@@ -86,13 +86,35 @@ class Shipment:
                 for imported in _imports(source, file):
                     self.add_local(imported)
 
+    def lacks(self, name: str, seen: frozenset[str] = frozenset()) -> str | None:
+        """What the guest can't import of a local module, or of what that imports; None if it can be sent."""
+        top = name.partition(".")[0]
+        if top in seen or top in self.sources:
+            return None
+        module = sys.modules.get(top)
+        if module is None or not is_local(module):
+            return None if top in self.modules else top
+        for _, file in _files_of(module, top):
+            with open(file, encoding="utf-8") as opened:
+                for imported in _imports(opened.read(), file):
+                    lacking = self.lacks(imported, seen | {top})
+                    if lacking:
+                        return lacking
+        return None
+
     def check_module(self, name: str, why: str) -> None:
         """Refuses a module that the guest doesn't have."""
         top = name.partition(".")[0]
         module = sys.modules.get(top)
         if module is not None and is_local(module):
-            self.add_local(name)
-            return
+            lacking = self.lacks(name)
+            if lacking is None:
+                self.add_local(name)
+                return
+            raise CannotTravel(
+                f"{why} uses your module `{name}`, which imports `{lacking}`, and the runtime `{self.runtime}` "
+                "doesn't have that: import it only in the functions that need it"
+            )
         if top in self.modules:
             return
         if top in _NETWORK:
@@ -108,7 +130,7 @@ class Shipment:
 
 
 _NETWORK = frozenset(
-    "socket ssl requests urllib3 httpx httpcore aiohttp websocket websockets paramiko boto3 botocore "
+    "ssl requests urllib3 httpx httpcore aiohttp websocket websockets paramiko boto3 botocore "
     "pycurl grpc".split()
 )
 
@@ -131,8 +153,14 @@ def _files_of(module: types.ModuleType, top: str) -> list[tuple[str, str]]:
 
 
 def _imports(source: str, file: str) -> list[str]:
+    """What a module imports while it is itself imported; not what only functions do, or a `try`."""
     names = []
-    for node in ast.walk(ast.parse(source, file)):
+    waiting: list[ast.AST] = [ast.parse(source, file)]
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda, ast.Try)):
+            continue
+        waiting += ast.iter_child_nodes(node)
         if isinstance(node, ast.Import):
             names += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
@@ -178,9 +206,9 @@ class Pack:
         self._todo: list[tuple[int, Any]] = []
         code = getattr(inspect.unwrap(function), "__code__", None)
         self._why = f"{_named(function)} ({_place(code)})" if code else _named(function)
+        # Buffers that are arguments: a chunk needs only its own.
+        self.arguments: set[int] = set()
         self.function = self.pickle(function)
-        # Buffers that every chunk needs; the others are arguments.
-        self.own = set(range(len(self.buffers)))
 
     def tree(self) -> dict:
         """For the guest."""
@@ -197,7 +225,9 @@ class Pack:
     def pickle_arguments(self, calls: list[tuple[tuple, dict]], what: str) -> int:
         """The same for arguments, with their place in what goes wrong."""
         self._why = what
-        return self.pickle(calls)
+        number = self.pickle(calls)
+        self.arguments.add(number)
+        return number
 
     def _dump(self, value: Any) -> int:
         out = io.BytesIO()
@@ -237,7 +267,11 @@ class Pack:
             return None
         qualname = getattr(value, "__qualname__", "")
         module = sys.modules.get(name)
-        if module is not None and name not in ("__main__", "__mp_main__") and not _is_interactive(module):
+        by_import = module is not None and name not in ("__main__", "__mp_main__")
+        if by_import and is_local(module) and self.shipment.lacks(name):
+            # It can't be imported there, but what is needed of it may do.
+            by_import = False
+        if by_import:
             found: Any = module
             for part in qualname.split("."):
                 found = getattr(found, part, None)
@@ -313,7 +347,12 @@ class Pack:
         return made
 
     def _class(self, value: type) -> dict:
-        found, space = _find_class(value, self._why)
+        try:
+            found, space = _find_class(value, self._why)
+        except CannotTravel:
+            if not _is_named_tuple(value):
+                raise
+            return self._named_tuple(value)
         tree = ast.fix_missing_locations(ast.Module([found.node], []))
         code = compile(tree, found.file, "exec", dont_inherit=True)
         eager = _names_of(code, inside_functions=False) - {value.__name__}
@@ -330,6 +369,16 @@ class Pack:
         used = _names_of(code) - set(cells)
         made = self._made("class", value, found, space, used, eager)
         made["cells"] = self._cells(tuple(cells), tuple(cells.values()), eager)
+        return made
+
+    def _named_tuple(self, value: Any) -> dict:
+        """One that `collections.namedtuple` made, which has no source of its own."""
+        defaults = [value._field_defaults[name] for name in value._fields if name in value._field_defaults]
+        source = f"{value.__name__} = _named_tuple({value.__name__!r}, {list(value._fields)!r}, _defaults)\n"
+        file = f"<named tuple {value.__name__}>"
+        made = self._made("named_tuple", value, Found(None, file, 1, source), {}, set(), set())
+        made["defaults"] = self._dump(defaults)
+        made["cells"] = []
         return made
 
     def _cells(self, names: tuple, cells: tuple, eager: set) -> list:
@@ -369,10 +418,6 @@ class _Pickler(pickle.Pickler):
 
     def persistent_id(self, value: Any) -> Any:
         return self.pack.reference(value)
-
-
-def _is_interactive(module: types.ModuleType) -> bool:
-    return getattr(module, "__file__", None) is None and module.__name__ == "__main__"
 
 
 @dataclass
@@ -520,6 +565,10 @@ def _functions_in(value: type) -> list[types.FunctionType]:
             if isinstance(part, types.FunctionType):
                 found.append(inspect.unwrap(part))
     return found
+
+
+def _is_named_tuple(value: type) -> bool:
+    return value.__bases__ == (tuple,) and isinstance(getattr(value, "_fields", None), tuple)
 
 
 def _find_class(value: type, why: str) -> tuple[Found, dict]:

@@ -44,6 +44,10 @@ class BudgetExhausted(JushaError):
     """The job's money is used up. What was computed is there; more needs a larger `budget`."""
 
 
+class RemoteError(Exception):
+    """An exception of a class that isn't known here: a subclass with its name stands for it."""
+
+
 class RemoteTraceback(Exception):
     """The traceback where the exception was raised, as text: the cause of what a future raises."""
 

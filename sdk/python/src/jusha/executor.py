@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import collections
 import concurrent.futures
-import itertools
+import json
 import math
 import os
 import pathlib
@@ -22,7 +22,7 @@ from ._chunk import Batch, Chunk, Result, results
 from ._client import Client, new_id
 from ._encoding import DecodeError
 from ._source import Pack, Shipment
-from .errors import BudgetExhausted, CannotTravel, ExchangeError, JushaError, LimitReached, Lost, RemoteTraceback, Trapped
+from .errors import BudgetExhausted, ExchangeError, JushaError, LimitReached, Lost, RemoteTraceback, Trapped
 
 T = TypeVar("T")
 
@@ -95,6 +95,7 @@ class _Job:
     tasks: list[str] = field(default_factory=list)
     open: set[int] = field(default_factory=set)
     paid_nanocredits: int | None = None
+    failed: bool = False
     guest_ns: int = 0
     view: dict | None = None
 
@@ -204,6 +205,11 @@ class Executor(concurrent.futures.Executor):
             if self._local:
                 self._finalizer()
 
+    def settle(self) -> None:
+        """Waits until every job that was sent is over and paid: then each future knows its cost."""
+        with self._lock:
+            self._lock.wait_for(lambda: all(job.paid_nanocredits is not None or job.failed for job in self._jobs.values()))
+
     @property
     def cost(self) -> float:
         """What its jobs cost so far, in credits."""
@@ -269,7 +275,7 @@ class Executor(concurrent.futures.Executor):
                     chunks = self._chunks()
                     self._packs.clear()
                 if chunks:
-                    self._send(chunks)
+                    self._try_to_send(chunks)
         except BaseException as error:
             self._break(error)
 
@@ -317,17 +323,24 @@ class Executor(concurrent.futures.Executor):
                 for call in batch.calls
             ]
 
+    def _try_to_send(self, chunks: list[Chunk]) -> None:
+        try:
+            self._send(chunks)
+        except BaseException as error:
+            for chunk in chunks:
+                self._fail(chunk.calls(), error)
+            if not isinstance(error, JushaError):
+                raise
+
     def _send(self, chunks: list[Chunk]) -> None:
         options, client = self._options, self.client
         self._store_image()
-        specs, blobs, digests = [], [], []
+        specs = []
         for chunk in chunks:
             payload = chunk.payload([], options.recursion)
             names = sorted(chunk.files)
             stored = client.store([payload, *(chunk.files[name] for name in names)])
             specs.append(self._spec(stored[0], [{"name": n, "content": d} for n, d in zip(names, stored[1:])]))
-        import json
-
         blobs = [json.dumps(spec).encode() for spec in specs]
         digests = client.store(blobs)
         price = options.max_price_nanocredits_per_tfuel or self._price()
@@ -364,7 +377,7 @@ class Executor(concurrent.futures.Executor):
 
     def _free(self) -> int:
         """What isn't paid or set aside for a job yet, in nanocredits."""
-        held = sum(job.view["budget_nanocredits"] for job in self._jobs.values() if job.paid_nanocredits is None)
+        held = sum(job.view["budget_nanocredits"] for job in self._jobs.values() if job.paid_nanocredits is None and not job.failed)
         return self._options.budget_nanocredits - self._spent - held
 
     def _reserve(self) -> int:
@@ -448,13 +461,12 @@ class Executor(concurrent.futures.Executor):
             for at in list(job.open):
                 self._fail(job.chunks[at].calls(), error)
             job.open.clear()
+            job.failed = True
         finally:
             with self._lock:
                 self._lock.notify_all()
 
     def _task_over(self, job: _Job, at: int, task: dict, view: dict) -> None:
-        import json
-
         chunk = job.chunks[at]
         calls = chunk.calls()
         why: Exception

@@ -17,6 +17,7 @@ import linecache
 import os
 import pickle
 import random
+import socket
 import struct
 import time
 import traceback
@@ -27,7 +28,7 @@ RETURNED, RAISED = 0, 1
 STDOUT_MAX = 1 << 20
 _FLAGS = _future.annotations.compiler_flag
 _NETWORK = frozenset(
-    "_socket _ssl socket ssl requests urllib3 httpx httpcore aiohttp websocket websockets "
+    "_ssl ssl requests urllib3 httpx httpcore aiohttp websocket websockets "
     "paramiko boto3 botocore pycurl grpc".split()
 )
 
@@ -87,6 +88,10 @@ def remember(file, source, line=1):
     linecache.cache[file] = (sum(map(len, lines)), None, lines, file)
 
 
+class InProgress(Exception):
+    """A definition that something needs which itself needs that."""
+
+
 class Pack:
     """Functions and classes that belong together, and the values that they see."""
 
@@ -94,15 +99,27 @@ class Pack:
         self.tree = tree
         self.buffers = buffers
         self.spaces = {}
+        self.modules = []
         self.built = {}
+        self.building = set()
         self.pending = []
 
     def load(self, number):
         """The value of a pickle, with everything in it ready."""
         value = self.read(number)
-        while self.pending:
-            self.pending.pop()()
+        self.settle()
         return value
+
+    def settle(self):
+        """Gives functions what they see, as far as that is there already."""
+        later = []
+        while self.pending:
+            one = self.pending.pop()
+            try:
+                one()
+            except InProgress:
+                later.append(one)
+        self.pending = later
 
     def read(self, number):
         return _Unpickler(self, self.buffers[number]).load()
@@ -110,7 +127,12 @@ class Pack:
     def space(self, number):
         if number not in self.spaces:
             name, file = self.tree["spaces"][number]
-            self.spaces[number] = {"__name__": name, "__file__": file, "__builtins__": builtins}
+            module = types.ModuleType(name)
+            module.__dict__.update(__file__=file, __builtins__=builtins)
+            # Where the standard library looks for a class's module.
+            sys.modules.setdefault(name, module)
+            self.spaces[number] = module.__dict__
+            self.modules.append(module)
         return self.spaces[number]
 
     def find(self, reference):
@@ -128,7 +150,13 @@ class Pack:
 
     def definition(self, number):
         if number not in self.built:
-            self.build(number, self.tree["definitions"][number])
+            if number in self.building:
+                raise InProgress
+            self.building.add(number)
+            try:
+                self.build(number, self.tree["definitions"][number])
+            finally:
+                self.building.discard(number)
         return self.built[number]
 
     def build(self, number, made):
@@ -144,6 +172,9 @@ class Pack:
                     cell.cell_contents = self.read(value)
                 else:
                     self.pending.append(lambda cell=cell, value=value: self.set(cell, value))
+        if made["kind"] in ("class", "decorated"):
+            # What runs at once needs what it sees at once.
+            self.settle()
         self.built[number] = make = self.make(made, space, cells)
         if made["kind"] == "function":
             make.__qualname__ = made["qualname"]
@@ -164,6 +195,13 @@ class Pack:
 
     def make(self, made, space, cells):
         """The function or class that a source defines, with the names of `cells` around it."""
+        if made["kind"] == "named_tuple":
+            name = made["qualname"].rpartition(".")[2]
+            fields = ast.literal_eval(ast.parse(made["source"]).body[0].value.args[1])
+            defaults = self.read(made["defaults"])
+            value = collections.namedtuple(name, fields, defaults=defaults, module=space["__name__"])
+            value.__qualname__ = made["qualname"]
+            return value
         names = [name for name, _ in made["cells"]]
         by_name = dict(zip(names, cells))
 
@@ -323,7 +361,15 @@ def failure(error):
         return encode((RuntimeError(f"{name}, which can't be described ({type(second).__name__})"), name))
 
 
+def no_network(*_, **__):
+    raise OSError(
+        "jobs have no network: fetch the data first and pass it as an argument, or with jusha.map_files"
+    )
+
+
 def main():
+    for name in ("socket", "create_connection", "create_server", "socketpair", "getaddrinfo", "gethostbyname"):
+        setattr(socket, name, no_network)
     try:
         # The base ends here.
         os.stat("/.jusha-base")

@@ -1,0 +1,5 @@
+from . import soil
+
+
+def yield_of(x):
+    return x + soil.DEPTH
