@@ -266,11 +266,12 @@ async fn a_reader_that_does_not_read_is_dropped_and_holds_nobody_up() {
     assert_same(&server, &book).await;
 
     // When it reads at last, it finds what was sent before, and that it is dropped.
-    let mut last = 0;
+    let mut updates = 0;
     let told = loop {
         match slow.next().await {
-            Some(FeedMessage::Snapshot(snapshot)) => last = snapshot.sequence,
-            Some(FeedMessage::Update(update)) => last = update.sequence,
+            // Even one of now, where a request came before the news that something was missed.
+            Some(FeedMessage::Snapshot(_)) => {}
+            Some(FeedMessage::Update(_)) => updates += 1,
             Some(FeedMessage::Refused { code, .. }) => break Some(code),
             // On a computer that took more than the time-out for all this.
             None => break None,
@@ -278,7 +279,7 @@ async fn a_reader_that_does_not_read_is_dropped_and_holds_nobody_up() {
         }
     };
     assert!(matches!(told.as_deref(), Some("slow_consumer") | None), "{told:?}");
-    assert!(last < book.sequence(), "it missed something");
+    assert!(updates < 400, "it missed nothing");
     assert_eq!(slow.next().await, None);
     assert_eq!(metric(&server, "jusha_feed_readers_dropped_total").await, 1);
 }
