@@ -16,14 +16,12 @@ pub enum LocalEnd {
     Ended(Box<End>),
     /// The record that was its goal is there.
     Reached(Box<Reached>),
-    /// It stopped at `stop_at_fuel`, or because `on_record` wanted no more.
+    /// It stopped at `stop_at_fuel`, or at its mark.
     Stopped(Checkpoint),
     /// It can't be run.
     Refused(String),
     /// The host failed.
     Fault(String),
-    /// `on_record` wanted no more.
-    Enough,
 }
 
 /// How worker processes are started here.
@@ -33,12 +31,12 @@ pub fn launcher(weakening: Weakening) -> CliResult<Launcher> {
     Ok(Launcher { weakening, ..Launcher::new(program, artefacts) })
 }
 
-/// Runs to the end, or until `on_record` answers `false`. Every record of the chain is passed
+/// Runs to the goal of `start`. Every record of the chain is passed
 /// to it once, the last one included.
 pub fn run(
     launcher: &Launcher,
     start: Start,
-    mut on_record: impl FnMut(Record) -> CliResult<bool>,
+    mut on_record: impl FnMut(Record) -> CliResult<()>,
 ) -> CliResult<LocalEnd> {
     let (_worker, mut events) = io(launcher.start(start), "start a worker")?;
     let mut last = None;
@@ -47,9 +45,7 @@ pub fn run(
             FromWorker::Started | FromWorker::Progress { .. } | FromWorker::Captured(_) => {}
             FromWorker::Record(record) => {
                 last = Some(record);
-                if !on_record(record)? {
-                    return Ok(LocalEnd::Enough);
-                }
+                on_record(record)?;
             }
             FromWorker::Stopped(checkpoint) => return Ok(LocalEnd::Stopped(checkpoint)),
             FromWorker::Ended(end) => {

@@ -89,7 +89,7 @@ pub fn main(options: &Exec) -> CliResult {
             }
             io(written, format_args!("write {}", path.display()))?;
         }
-        Ok(true)
+        Ok(())
     })?;
     match end {
         LocalEnd::Ended(end) => {
@@ -106,7 +106,7 @@ pub fn main(options: &Exec) -> CliResult {
             Err(CliError::refused(format!("{path}: {reason}")))
         }
         LocalEnd::Fault(reason) => Err(fault(&reason)),
-        LocalEnd::Enough | LocalEnd::Reached(_) => Err(CliError::new("the run was given up")),
+        LocalEnd::Reached(_) => Err(CliError::new("the run was given up")),
     }
 }
 

@@ -178,7 +178,7 @@ fn compile(runtime: &Installed, options: &Add) -> CliResult<()> {
     let base = CheckpointFile::base_from_bytes(&read(&runtime.base_path)?, 4 << 30)
         .map_err(|error| CliError::refused(format!("{}: {error}", runtime.base_path.display())))?;
     let start = Start { base: Some(base), fuel_max: 1, ..Start::new(task) };
-    match local::run(&local::launcher(options.containment.weakening())?, start, |_| Ok(true))? {
+    match local::run(&local::launcher(options.containment.weakening())?, start, |_| Ok(()))? {
         LocalEnd::Refused(reason) => Err(CliError::refused(reason)),
         LocalEnd::Fault(reason) => Err(super::exec::fault(&reason)),
         _ => Ok(()),
@@ -206,22 +206,19 @@ fn make(known: &Known, options: &Add) -> CliResult<Installed> {
     let digest = Digest::of(&task.module);
     eprintln!("compiling {} {} and starting it once", known.name, known.version);
     let start = Start { goal: Goal::Mark, ..Start::new(task.clone()) };
-    let checkpoint = match local::run(
-        &local::launcher(options.containment.weakening())?,
-        start,
-        |_| Ok(true),
-    )? {
-        LocalEnd::Stopped(checkpoint) => checkpoint,
-        LocalEnd::Refused(reason) => return Err(CliError::refused(reason)),
-        LocalEnd::Fault(reason) => return Err(super::exec::fault(&reason)),
-        LocalEnd::Ended(end) => {
-            return Err(CliError::new(format!(
-                "it ended at its start: {}",
-                String::from_utf8_lossy(&end.stderr)
-            )));
-        }
-        LocalEnd::Enough | LocalEnd::Reached(_) => return Err(CliError::new("it was given up")),
-    };
+    let checkpoint =
+        match local::run(&local::launcher(options.containment.weakening())?, start, |_| Ok(()))? {
+            LocalEnd::Stopped(checkpoint) => checkpoint,
+            LocalEnd::Refused(reason) => return Err(CliError::refused(reason)),
+            LocalEnd::Fault(reason) => return Err(super::exec::fault(&reason)),
+            LocalEnd::Ended(end) => {
+                return Err(CliError::new(format!(
+                    "it ended at its start: {}",
+                    String::from_utf8_lossy(&end.stderr)
+                )));
+            }
+            LocalEnd::Reached(_) => return Err(CliError::new("it was given up")),
+        };
     let start_fuel = checkpoint.usage().fuel;
     let (args, env) = (task.args.clone(), task.env.clone());
     let bytes = CheckpointFile { task, checkpoint }.base_to_bytes();

@@ -77,7 +77,7 @@ pub fn main(options: &Verify) -> CliResult {
         ..Start::new(file.task.clone())
     };
     let launcher = local::launcher(options.containment.weakening())?;
-    let reached = match local::run(&launcher, start, |_| Ok(true))? {
+    let reached = match local::run(&launcher, start, |_| Ok(()))? {
         LocalEnd::Reached(reached) => reached,
         LocalEnd::Refused(reason) => {
             let path = options.checkpoint.display();

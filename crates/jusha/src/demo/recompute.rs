@@ -187,7 +187,7 @@ fn rerun(task: &Task, cuts: &[u64]) -> CliResult<Rerun> {
 
 fn leg(task: &Task, resume: Option<Checkpoint>, stop_at: Option<u64>) -> CliResult<LocalEnd> {
     let start = Start { resume, stop_at_fuel: stop_at, ..Start::new(task.clone()) };
-    local::run(&local::launcher(Weakening::default())?, start, |_| Ok(true))
+    local::run(&local::launcher(Weakening::default())?, start, |_| Ok(()))
 }
 
 #[cfg(test)]

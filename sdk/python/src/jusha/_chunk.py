@@ -72,8 +72,6 @@ class Chunk:
                 # The arguments of other chunks stay here.
                 others = batch.pack.arguments - used[key]
                 buffers += [b"" if at in others else data for at, data in enumerate(batch.pack.buffers)]
-        for tree in trees:
-            tree["first_buffer"] = 0
         for key, at in packs.items():
             trees[at]["first_buffer"] = starts[key]
         for batch in self.batches:
@@ -141,11 +139,9 @@ def find_type(name: str, known: dict[str, type]) -> type | None:
     if module == "builtins":
         value = getattr(builtins, qualname, None)
         return value if isinstance(value, type) and issubclass(value, BaseException) else None
-    top = module.partition(".")[0]
-    if top not in sys.stdlib_module_names and module not in known.values():
-        local = {one.__module__ for one in known.values()}
-        if module not in local:
-            return None
+    sent = {one.__module__ for one in known.values()}
+    if module.partition(".")[0] not in sys.stdlib_module_names and module not in sent:
+        return None
     # Only what is there already: reading a result imports nothing.
     value: Any = sys.modules.get(module)
     for part in qualname.split("."):

@@ -323,12 +323,12 @@ class Pack:
 
     def _function(self, function: types.FunctionType) -> dict:
         code = function.__code__
-        found = _find(function, self._why)
+        found = _find(function)
         kind = "lambda" if isinstance(found.node, ast.Lambda) else "function"
         # The values that the defaults had, not what their source would give now.
         defaults = (function.__defaults__, function.__kwdefaults__, dict(function.__dict__))
         made = self._made(kind, function, found, function.__globals__, _names_of(code), set())
-        made["cells"] = self._cells(code.co_freevars, function.__closure__ or (), set())
+        made["cells"] = self._cells(code.co_freevars, function.__closure__ or ())
         made["defaults"] = self._dump(defaults)
         return made
 
@@ -337,18 +337,18 @@ class Pack:
         function = value
         while not isinstance(function, types.FunctionType) or hasattr(function, "__wrapped__"):
             function = function.__wrapped__
-        found = _find(function, self._why)
+        found = _find(function)
         parts = [*found.node.decorator_list, *found.node.args.defaults, *found.node.args.kw_defaults]
         eager = {name.id for part in parts if part for name in ast.walk(part) if isinstance(name, ast.Name)}
         names = _names_of(function.__code__) | eager
         freevars = function.__code__.co_freevars
         made = self._made("decorated", value, found, function.__globals__, names, eager)
-        made["cells"] = self._cells(freevars, function.__closure__ or (), eager)
+        made["cells"] = self._cells(freevars, function.__closure__ or ())
         return made
 
     def _class(self, value: type) -> dict:
         try:
-            found, space = _find_class(value, self._why)
+            found, space = _find_class(value)
         except CannotTravel:
             if not _is_named_tuple(value):
                 raise
@@ -368,7 +368,7 @@ class Pack:
                     cells[name] = types.CellType(base)
         used = _names_of(code) - set(cells)
         made = self._made("class", value, found, space, used, eager)
-        made["cells"] = self._cells(tuple(cells), tuple(cells.values()), eager)
+        made["cells"] = self._cells(tuple(cells), tuple(cells.values()))
         return made
 
     def _named_tuple(self, value: Any) -> dict:
@@ -381,7 +381,7 @@ class Pack:
         made["cells"] = []
         return made
 
-    def _cells(self, names: tuple, cells: tuple, eager: set) -> list:
+    def _cells(self, names: tuple, cells: tuple) -> list:
         sent = []
         for name, cell in zip(names, cells):
             try:
@@ -468,11 +468,7 @@ def _parsed(file: str, text: str) -> ast.Module | None:
 
 
 def _lines(file: str) -> list[str]:
-    lines = linecache.getlines(file)
-    if not lines and file.startswith("<") is False and os.path.exists(file):
-        linecache.checkcache(file)
-        lines = linecache.getlines(file)
-    return lines
+    return linecache.getlines(file)
 
 
 def _no_source(what: str, file: str) -> CannotTravel:
@@ -483,7 +479,7 @@ def _no_source(what: str, file: str) -> CannotTravel:
     return CannotTravel(f"{what}: its source can't be found in {file}; functions travel by source")
 
 
-def _find(function: types.FunctionType, why: str) -> Found:
+def _find(function: types.FunctionType) -> Found:
     code = function.__code__
     file = code.co_filename
     what = f"{function.__qualname__} ({_place(code)})"
@@ -571,7 +567,7 @@ def _is_named_tuple(value: type) -> bool:
     return value.__bases__ == (tuple,) and isinstance(getattr(value, "_fields", None), tuple)
 
 
-def _find_class(value: type, why: str) -> tuple[Found, dict]:
+def _find_class(value: type) -> tuple[Found, dict]:
     what = f"the class {value.__qualname__}"
     module = sys.modules.get(value.__module__)
     own = [one for one in _functions_in(value) if one.__qualname__.startswith(value.__qualname__ + ".")]

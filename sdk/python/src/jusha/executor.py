@@ -37,7 +37,6 @@ _FIRST_CALLS = 64
 _BATCH_CALLS = 64
 # How long submissions are gathered before they are sent.
 _GATHER_S = 0.005
-# A call that ended its chunk is tried once more by itself, since it may have been another's fault.
 _TASKS_PER_JOB = 64
 _PRICE_MAX = 1_000_000
 

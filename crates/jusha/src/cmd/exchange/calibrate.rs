@@ -70,7 +70,7 @@ pub fn run(options: &Calibrate, data: &Path) -> CliResult {
 fn answer(launcher: &Launcher, exponent: &str) -> CliResult<Box<End>> {
     let mut task = Task::new(MODULE.to_vec());
     task.args.push(exponent.to_owned());
-    match local::run(launcher, Start::new(task), |_| Ok(true))? {
+    match local::run(launcher, Start::new(task), |_| Ok(()))? {
         LocalEnd::Ended(end) if end.outcome == Outcome::Exited(0) => Ok(end),
         LocalEnd::Refused(reason) | LocalEnd::Fault(reason) => {
             Err(CliError::new(reason).hint("`jusha doctor` says what this computer lacks"))
