@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use crate::{api, run, system, tidy};
+use crate::{api, python, run, system, tidy};
 
 /// Tests that ran.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -59,6 +59,7 @@ pub fn everything(root: &Path, quick: bool) -> Result<(), String> {
         let args = ["test", "--workspace", "--locked", "--no-fail-fast", "--doc"];
         report.tests("doc tests", &mut cargo(&args), libtest_count);
         report.step("api", || api::step(root));
+        report.python(root);
     }
     report.close()
 }
@@ -97,11 +98,28 @@ impl Report {
         self.count.failed += counted.failed;
     }
 
+    /// The Python SDK's, on each Python that is here.
+    fn python(&mut self, root: &Path) {
+        let mut commands = Vec::new();
+        self.step("python", || {
+            python::build(root)?;
+            match python::commands(root) {
+                Ok(found) => commands = found,
+                // Without a network that is nobody's fault, and nothing that the change did.
+                Err(error) => eprintln!("xtask: SKIPPED, the tests of the Python SDK: {error}"),
+            }
+            Ok(())
+        });
+        for mut command in commands {
+            self.tests("python tests", &mut command, pytest_count);
+        }
+    }
+
     fn close(self) -> Result<(), String> {
         eprintln!();
         for Step { name, took, failed } in &self.steps {
             let verdict = if *failed { "FAILED" } else { "ok" };
-            eprintln!("{verdict:>7}  {name:<10} {:>6.1} s", took.as_secs_f64());
+            eprintln!("{verdict:>7}  {name:<12} {:>6.1} s", took.as_secs_f64());
         }
         let (count, failed) = self.total();
         println!("{} passed, {} failed", count.passed, count.failed);
@@ -132,6 +150,13 @@ fn libtest_count(line: &str) -> Option<Count> {
     Some(count(figures, ';'))
 }
 
+/// pytest's last line: `2 failed, 14 passed, 1 skipped in 83.21s (0:01:23)`.
+fn pytest_count(line: &str) -> Option<Count> {
+    let (figures, took) = line.rsplit_once(" in ")?;
+    took.split(' ').next()?.strip_suffix('s')?.parse::<f64>().ok()?;
+    Some(count(figures.trim_matches('='), ','))
+}
+
 fn count(figures: &str, separator: char) -> Count {
     let mut count = Count::default();
     for figure in figures.split(separator) {
@@ -139,7 +164,10 @@ fn count(figures: &str, separator: char) -> Count {
         let Ok(number) = number.parse::<u64>() else { continue };
         if what.starts_with("passed") {
             count.passed += number;
-        } else if ["failed", "timed out", "exec failed"].iter().any(|bad| what.starts_with(bad)) {
+        } else if ["failed", "timed out", "exec failed", "error"]
+            .iter()
+            .any(|bad| what.starts_with(bad))
+        {
             count.failed += number;
         }
     }
@@ -172,6 +200,10 @@ mod tests {
         );
         assert_eq!(libtest("test result: FAILED. 3 passed; 2 failed; 0 ignored"), Some((3, 2)));
         assert_eq!(libtest("test result_is_shown ... ok"), None);
+        let pytest = |line| pytest_count(line).map(|count| (count.passed, count.failed));
+        assert_eq!(pytest("14 passed, 2 skipped in 83.21s (0:01:23)"), Some((14, 0)));
+        assert_eq!(pytest("== 2 failed, 3 passed, 1 error in 0.52s =="), Some((3, 3)));
+        assert_eq!(pytest("E   what was there in 3 places"), None);
     }
 
     fn total(steps: &[(&'static str, bool)], passed: u64, failed: u64) -> (u64, u64) {

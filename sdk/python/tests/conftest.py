@@ -1,5 +1,6 @@
 """One exchange with one provider for all tests: the real ones, on this computer."""
 
+import json
 import os
 
 import hypothesis
@@ -21,6 +22,12 @@ def exchange():
     local = LocalExchange(slots=2)
     yield local
     local.stop()
+
+
+@pytest.fixture(scope="session")
+def seller_token(exchange):
+    """Of the account that owns the provider."""
+    return json.loads((exchange.folder / "data/accounts.json").read_text())["seller_token"]
 
 
 @pytest.fixture

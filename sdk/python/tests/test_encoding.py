@@ -55,7 +55,11 @@ KNOWN = {f"{kind.__module__}:{kind.__qualname__}": kind for kind in (Colour, Fla
 
 
 def back(value):
-    return decode(encode(value), lambda name: find_type(name, KNOWN))
+    return decode(encode(value), lambda name: find_type(name, KNOWN | {_name(kind): kind for kind in (Coded, Several)}))
+
+
+def _name(kind):
+    return f"{kind.__module__}:{kind.__qualname__}"
 
 
 def same(one, other):
@@ -213,6 +217,38 @@ def test_what_can_not_travel_is_named_with_its_place():
         value.append([])
         value = value[0]
     assert same(back(deep), deep)
+
+
+class Coded(OSError):
+    def __init__(self, code, cause=None):
+        super().__init__(f"code {code}")
+        self.code, self._cause, self.lock = code, cause, object()
+
+    def __str__(self):
+        return f"{self.code} because of {self._cause}"
+
+
+class Several(*([ExceptionGroup] if sys.version_info >= (3, 11) else [Exception])):
+    pass
+
+
+def test_exceptions_come_with_their_attributes():
+    made = back(Coded(7, "rain"))
+    assert type(made) is Coded and str(made) == "7 because of rain" and made.args == ("code 7",)
+    assert not hasattr(made, "lock"), "what can't travel stays there"
+    try:
+        import nowhere_at_all  # noqa: F401
+    except ImportError as error:
+        assert back(error).name == "nowhere_at_all"
+    several = back(Several("two", [ValueError("a"), KeyError("b")]))
+    assert several.args[0] == "two" and [type(one) for one in several.args[1]] == [ValueError, KeyError]
+    if sys.version_info >= (3, 11):
+        assert [type(one) for one in several.exceptions] == [ValueError, KeyError]
+    missing = back(FileNotFoundError(2, "gone", "a.txt"))
+    assert (missing.errno, missing.filename) == (2, "a.txt")
+    data = encode(Coded(1)).replace(b'"_cause"', b'"__dict"')
+    with pytest.raises(DecodeError, match="no exception has an attribute __dict"):
+        decode(data, lambda name: find_type(name, {_name(Coded): Coded}))
 
 
 def test_exceptions_come_with_arguments_and_notes():

@@ -4,6 +4,8 @@ import collections
 import dataclasses
 import enum
 import functools
+import multiprocessing
+import os
 import pathlib
 import subprocess
 import sys
@@ -202,7 +204,7 @@ def test_classes_come_and_go(executor):
 def test_exceptions_of_ones_own(executor):
     future = executor.submit(raises, 7)
     error = future.exception(120)
-    assert type(error) is Custom and error.args == ("code 7",)
+    assert type(error) is Custom and error.args == ("code 7",) and error.code == 7
     text = str(error.__cause__)
     assert "test_source.py" in text and "raise Custom(x)" in text and "in raises" in text
     line = raises.__code__.co_firstlineno + 1
@@ -213,6 +215,26 @@ def test_modules_of_ones_own_travel_by_source(executor):
     assert ask(executor, helper_module.scaled, 2) == helper_module.scaled(2)
     assert ask(executor, lambda x: helper_module.Basket(x).weight, 5) == 5
     assert ask(executor, lambda b: b.weight, helper_module.Basket(5)) == 5
+
+
+def test_modules_that_only_the_function_imports(executor, tmp_path, monkeypatch):
+    (tmp_path / "inner_module.py").write_text(
+        "import math\ndef area(r):\n    import other_module\n    return other_module.FACTOR * math.pi * r\n"
+    )
+    (tmp_path / "other_module.py").write_text("FACTOR = 2\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+
+    def outer(r):
+        from inner_module import area
+
+        try:
+            import nowhere_to_be_found
+        except ImportError:
+            nowhere_to_be_found = None
+        return area(r), nowhere_to_be_found
+
+    assert ask(executor, outer, 1) == (pytest.approx(6.283185307), None)
+    assert "inner_module" not in sys.modules, "it is only read here"
 
 
 def test_values_are_those_at_submission(executor):
@@ -252,6 +274,12 @@ def test_what_can_not_travel_is_refused_at_once(executor):
 
     said = refused(executor, fetches)
     assert "hypothesis" in said and "packages=" in said
+
+    def forks():
+        return multiprocessing.cpu_count()
+
+    said = refused(executor, forks)
+    assert "multiprocessing" in said and "packages" not in said
 
 
 import hypothesis as hypothesis_module  # noqa: E402
@@ -300,6 +328,26 @@ def test_a_script_runs_as_people_run_it(exchange, tmp_path):
         "    with Executor() as ex:\n"
         "        print(sum(ex.map(f, range(100))))\n"
     )
-    environment = {**__import__("os").environ, "JUSHA_URL": exchange.url, "JUSHA_TOKEN": exchange.token}
+    environment = {**os.environ, "JUSHA_URL": exchange.url, "JUSHA_TOKEN": exchange.token}
     done = subprocess.run([sys.executable, str(script)], env=environment, capture_output=True, text=True, timeout=300)
     assert done.stdout == f"{sum(x * 3 + 1 for x in range(100))}\n", done.stderr
+
+
+def test_what_is_typed_at_a_prompt(exchange):
+    typed = (
+        "from jusha import Executor, CannotTravel\n"
+        "ex = Executor()\n"
+        "def f(x): return x\n"
+        "\n"
+        "try: print('typed:', ex.submit(f, 41).result())\n"
+        "except CannotTravel as error: print('refused:', error)\n"
+        "\n"
+        "print(ex.submit(abs, -3).result())\n"
+        "ex.shutdown()\n"
+    )
+    environment = {**os.environ, "JUSHA_URL": exchange.url, "JUSHA_TOKEN": exchange.token}
+    command = [sys.executable, "-i", "-q"]
+    done = subprocess.run(command, input=typed, env=environment, capture_output=True, text=True, timeout=300)
+    # Since 3.13 a prompt keeps what was typed.
+    said = "typed: 41" if sys.version_info >= (3, 13) else "refused: f (<stdin>:1) was typed into a bare Python prompt"
+    assert said in done.stdout and "\n3\n" in done.stdout, done

@@ -72,9 +72,11 @@ struct Known {
     env: &'static [(&'static str, &'static str)],
 }
 
-/// The encoding of results, then what calls functions: one text, so that a base needs no files.
+/// What both sides have, then what calls functions: one text, so that a base needs no files.
 const PYTHON_DRIVER: &str = concat!(
     include_str!("../../../../sdk/python/src/jusha/_encoding.py"),
+    "\n",
+    include_str!("../../../../sdk/python/src/jusha/_network.py"),
     "\n",
     include_str!("../../../../sdk/python/src/jusha/_guest/driver.py")
 );

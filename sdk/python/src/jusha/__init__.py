@@ -6,7 +6,8 @@
         print(sum(ex.map(f, range(10_000))))
 """
 
-from ._client import Client
+from . import models
+from ._client import Client, every
 from .aio import AsyncExecutor
 from .errors import (
     BudgetExhausted,
@@ -16,13 +17,16 @@ from .errors import (
     LimitReached,
     Lost,
     NotConfigured,
+    PackageRefused,
     RemoteError,
     RemoteTraceback,
     Trapped,
 )
 from .estimate import Estimate, estimate
-from .executor import Executor, JobFuture
+from .executor import Executor
 from .files import map_files
+from .future import JobFuture
+from .job import Job
 
 __all__ = [
     "AsyncExecutor",
@@ -32,15 +36,19 @@ __all__ = [
     "ExchangeError",
     "Estimate",
     "Executor",
+    "Job",
     "JobFuture",
     "JushaError",
     "LimitReached",
     "Lost",
     "NotConfigured",
+    "PackageRefused",
     "RemoteError",
     "RemoteTraceback",
     "Trapped",
     "estimate",
+    "every",
     "map_files",
+    "models",
 ]
 __version__ = "0.1.0"

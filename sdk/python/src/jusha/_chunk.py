@@ -3,7 +3,8 @@
 Layout of a chunk: the length of its JSON text as 8 little-endian bytes, the text, then the buffers
 one after another. The text has `buffers` (their lengths), `packs` (functions with what they refer
 to), `calls` (lists of [call numbers, pack, buffer of the pickled arguments]; null for a call that is
-over already), `sources` (the buyer's modules), `path`, `recursion` and `runtime`.
+over already), `sources` (the buyer's modules), `path` (wheels, and whether to unpack them), `recursion`
+and `runtime`.
 
 Layout of the results: records of call number (u32), status (u8: 0 returned, 1 raised), nanoseconds
 of the guest's clock (u64), length of what was printed (u32) and of the encoded result (u32), all
@@ -21,7 +22,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from . import _encoding
-from ._source import Pack, Shipment
+from ._modules import Shipment
+from ._source import Pack
 from .errors import RemoteError
 
 RECORD = struct.Struct("<IBQII")
@@ -49,7 +51,7 @@ class Chunk:
         """All calls, by number."""
         return [call for batch in self.batches for call in batch.calls]
 
-    def payload(self, path: list[str], recursion: int) -> bytes:
+    def payload(self, path: list[dict], recursion: int) -> bytes:
         """The task's standard input."""
         packs: dict[int, int] = {}
         trees: list[dict] = []

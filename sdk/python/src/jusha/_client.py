@@ -1,7 +1,9 @@
-"""The exchange's REST API, as far as it is for buyers and watchers, typed.
+"""The exchange's REST API, typed.
 
-Every method is one route of the OpenAPI document (`/openapi.json` of an exchange); what it gives are
-the document's objects as dictionaries. Amounts are integers with the unit in the name.
+Every method is one operation of the API's description (`docs/openapi.json`; an exchange shows it at
+`/v1/reference`) under its name, and gives that description's objects as dictionaries. What only
+operators do is on the command line instead, and what needs a WebSocket isn't here. Amounts are integers
+with the unit in the name.
 """
 
 from __future__ import annotations
@@ -15,16 +17,37 @@ import socket
 import ssl
 import threading
 import time
-from collections.abc import Iterable
-from typing import Any
-from urllib.parse import urlencode, urlsplit
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, TypeVar
+from urllib.parse import quote, urlencode, urlsplit
 
 from blake3 import blake3
 
+from . import models
 from .errors import ExchangeError, NotConfigured
+
+T = TypeVar("T")
 
 _PATIENCE_S = 60.0
 _QUERY_DIGESTS_MAX = 4096
+_NEXT_CURSOR = "jusha-next-cursor"
+
+
+class Rows(list[T]):
+    """A page of a list, newest first."""
+
+    #: What to pass as `cursor` for the next page, if there is one.
+    next_cursor: str | None = None
+
+
+def every(route: Callable[..., Rows[T]], *args: Any, **query: Any) -> Iterator[T]:
+    """All rows of a list, page by page: `every(client.list_trades, "cpu.2g.any")`."""
+    while True:
+        page = route(*args, **query)
+        yield from page
+        if page.next_cursor is None:
+            return
+        query["cursor"] = page.next_cursor
 
 
 def digest_of(data: bytes) -> str:
@@ -98,7 +121,7 @@ class Client:
             self._local.connection = connection
         return connection
 
-    def _once(self, method: str, path: str, body: bytes | None, kind: str) -> tuple[int, bytes]:
+    def _once(self, method: str, path: str, body: bytes | None, kind: str) -> tuple[int, bytes, str | None]:
         headers = {"authorization": f"Bearer {self._token}", "accept-encoding": "identity"}
         if body is not None:
             headers["content-type"] = kind
@@ -106,7 +129,7 @@ class Client:
             connection = self._connection()
             connection.request(method, self._path + path, body, headers)
             response = connection.getresponse()
-            return response.status, response.read()
+            return response.status, response.read(), response.headers.get(_NEXT_CURSOR)
         except BaseException:
             connection = getattr(self._local, "connection", None)
             self._local.connection = None
@@ -116,8 +139,11 @@ class Client:
 
     def request(
         self, method: str, path: str, body: Any = None, *, data: bytes | None = None, patience: float = _PATIENCE_S
-    ) -> Any:
-        """One request, repeated while there is no answer: everything that changes something has an id."""
+    ) -> tuple[bytes, str | None]:
+        """One request, repeated while there is no answer: what it does, it does once.
+
+        Its answer, and where a list goes on.
+        """
         kind = "application/json"
         if data is not None:
             kind = "application/octet-stream"
@@ -126,7 +152,7 @@ class Client:
         until, pause = time.monotonic() + patience, 0.1
         while True:
             try:
-                status, answer = self._once(method, path, data, kind)
+                status, answer, cursor = self._once(method, path, data, kind)
                 if status < 500 and status != 429:
                     break
                 failure: Exception = self._refusal(status, answer)
@@ -139,7 +165,7 @@ class Client:
             pause = min(pause * 2, 3.0)
         if status >= 400:
             raise self._refusal(status, answer)
-        return answer
+        return answer, cursor
 
     def _refusal(self, status: int, answer: bytes) -> ExchangeError:
         try:
@@ -148,114 +174,243 @@ class Client:
         except (ValueError, KeyError, TypeError):
             return ExchangeError(f"{self.url} answered {status}, not as an exchange does", None, status)
 
-    def _get(self, path: str, **query: Any) -> Any:
-        query = {key: value for key, value in query.items() if value is not None}
-        return json.loads(self.request("GET", path + ("?" + urlencode(query) if query else "")))
+    def _ask(self, method: str, path: str, body: Any = None, **query: Any) -> Any:
+        return json.loads(self.request(method, path + _query(query), body)[0])
 
-    def _post(self, path: str, body: Any = None) -> Any:
-        return json.loads(self.request("POST", path, body))
+    def _rows(self, path: str, **query: Any) -> Rows[Any]:
+        answer, cursor = self.request("GET", path + _query(query))
+        rows: Rows[Any] = Rows(json.loads(answer))
+        rows.next_cursor = cursor
+        return rows
+
+    # The exchange
+
+    def show_exchange(self) -> models.ExchangeInfo:
+        """What the exchange says of itself."""
+        return self._ask("GET", "/v1/exchange")
+
+    def show_fees(self) -> models.FeesView:
+        """What it charges on what is paid under leases."""
+        return self._ask("GET", "/v1/fees")
+
+    # Jobs
+
+    def submit_job(self, job: models.NewJob) -> models.JobView:
+        """Submits a job; asking again with the same id buys once."""
+        return self._ask("POST", "/v1/jobs", job)
+
+    def list_jobs(self, limit: int | None = None, cursor: str | None = None) -> Rows[models.JobView]:
+        """The account's jobs, newest first, without their tasks."""
+        return self._rows("/v1/jobs", limit=limit, cursor=cursor)
+
+    def show_job(self, id: str, after: int | None = None) -> models.JobView:
+        """A job; with `after`, waits a while for a version later than that."""
+        return self._ask("GET", f"/v1/jobs/{quote(id, '')}", after=after)
+
+    def cancel_job(self, id: str) -> models.JobView:
+        """Ends a job; what was computed is paid, the rest of its money comes back."""
+        return self._ask("POST", f"/v1/jobs/{quote(id, '')}/cancel")
+
+    def top_up_job(self, id: str, top_up: models.TopUp) -> models.JobView:
+        """Gives a job more money; one that ran out goes on."""
+        return self._ask("POST", f"/v1/jobs/{quote(id, '')}/top-up", top_up)
+
+    def show_invoice(self, id: str) -> models.Invoice:
+        """What a job cost, by lease."""
+        return self._ask("GET", f"/v1/jobs/{quote(id, '')}/invoice")
+
+    def list_leases(self, limit: int | None = None, cursor: str | None = None) -> Rows[models.LeaseView]:
+        """The leases of the account's jobs."""
+        return self._rows("/v1/leases", limit=limit, cursor=cursor)
+
+    # The market
+
+    def list_instruments(self) -> Rows[models.InstrumentView]:
+        """What is traded."""
+        return self._rows("/v1/instruments")
+
+    def show_book(self, id: str) -> models.BookView:
+        """An instrument's open orders, added up by price."""
+        return self._ask("GET", f"/v1/instruments/{quote(id, '')}/book")
+
+    def show_ticker(self, id: str) -> models.TickerView:
+        """An instrument's last price, best prices, index."""
+        return self._ask("GET", f"/v1/instruments/{quote(id, '')}/ticker")
+
+    def list_trades(
+        self, id: str, limit: int | None = None, cursor: str | None = None
+    ) -> Rows[models.TradeView]:
+        """An instrument's trades, newest first."""
+        return self._rows(f"/v1/instruments/{quote(id, '')}/trades", limit=limit, cursor=cursor)
+
+    def list_candles(
+        self,
+        id: str,
+        interval: str | None = None,
+        from_ms: int | None = None,
+        to_ms: int | None = None,
+        limit: int | None = None,
+    ) -> Rows[models.CandleView]:
+        """What was traded and settled in stretches of time, oldest first; `interval` such as `1m`."""
+        path = f"/v1/instruments/{quote(id, '')}/candles"
+        return self._rows(path, interval=interval, from_ms=from_ms, to_ms=to_ms, limit=limit)
+
+    def list_reference_prices(self) -> models.ReferencePrices:
+        """Prices elsewhere, and the factors by which they can be compared."""
+        return self._ask("GET", "/v1/reference-prices")
+
+    def list_orders(self, limit: int | None = None, cursor: str | None = None) -> Rows[models.OrderView]:
+        """The account's orders, newest first."""
+        return self._rows("/v1/orders", limit=limit, cursor=cursor)
+
+    def place_order(self, order: models.NewOrder) -> models.OrderView:
+        """Offers slots of one's own machine. (Bids belong to jobs.)"""
+        return self._ask("POST", "/v1/orders", order)
+
+    def show_order(self, id: str) -> models.OrderView:
+        """An order."""
+        return self._ask("GET", f"/v1/orders/{quote(id, '')}")
+
+    def cancel_order(self, id: str) -> models.OrderView:
+        """Withdraws an order."""
+        return self._ask("DELETE", f"/v1/orders/{quote(id, '')}")
+
+    def cancel_orders(self, instrument: str | None = None) -> Rows[models.OrderView]:
+        """Withdraws all of the account's asks, or those of one instrument."""
+        return Rows(self._ask("DELETE", "/v1/orders", instrument=instrument))
+
+    def cancel_after(self, after: models.CancelAfter) -> models.CancelAfterSet:
+        """A dead man's switch: all asks are withdrawn then, unless it is set again before."""
+        return self._ask("POST", "/v1/orders/cancel-after", after)
+
+    # Accounts and their money
+
+    def show_wallet(self) -> models.Wallet:
+        """The account's money."""
+        return self._ask("GET", "/v1/wallet")
+
+    def list_transfers(
+        self, limit: int | None = None, cursor: str | None = None
+    ) -> Rows[models.TransferView]:
+        """The account's transfers, newest first."""
+        return self._rows("/v1/transfers", limit=limit, cursor=cursor)
+
+    def show_statement(
+        self,
+        from_ms: int | None = None,
+        to_ms: int | None = None,
+        account: str | None = None,
+        limit: int | None = None,
+        cursor: str | None = None,
+    ) -> models.Statement:
+        """What happened to the account's money in a period."""
+        query = {"from_ms": from_ms, "to_ms": to_ms, "account": account, "limit": limit, "cursor": cursor}
+        return self._ask("GET", "/v1/statement", **query)
+
+    def list_payments(self, limit: int | None = None, cursor: str | None = None) -> Rows[models.PaymentView]:
+        """Money that came in or went out, or is to."""
+        return self._rows("/v1/payments", limit=limit, cursor=cursor)
+
+    def request_payment(self, payment: models.NewPayment) -> models.PaymentView:
+        """Asks for money to come in or go out."""
+        return self._ask("POST", "/v1/payments", payment)
+
+    def show_payment(self, id: str) -> models.PaymentView:
+        """A payment."""
+        return self._ask("GET", f"/v1/payments/{quote(id, '')}")
+
+    def cancel_payment(self, id: str) -> models.PaymentView:
+        """Takes back a payment that nobody decided yet."""
+        return self._ask("POST", f"/v1/payments/{quote(id, '')}/cancel")
+
+    def sign_up(self, account: models.SignUp, cookie: bool | None = None) -> models.Session:
+        """Opens an account for oneself, where the operator allows that."""
+        return self._ask("POST", "/v1/sign-up", account, cookie=cookie)
+
+    def sign_in(self, login: models.SignIn, cookie: bool | None = None) -> models.Session:
+        """A session's token, for a login and a password."""
+        return self._ask("POST", "/v1/sessions", login, cookie=cookie)
+
+    def sign_out(self) -> models.TokenView:
+        """Ends the token that this client shows."""
+        return self._ask("DELETE", "/v1/sessions")
+
+    def list_tokens(self) -> Rows[models.TokenView]:
+        """The account's tokens, without their secrets."""
+        return self._rows("/v1/tokens")
+
+    def make_token(self, token: models.NewToken) -> models.TokenCreated:
+        """Makes a token, which is shown this once."""
+        return self._ask("POST", "/v1/tokens", token)
+
+    def revoke_token(self, id: str) -> models.TokenView:
+        """Ends a token."""
+        return self._ask("DELETE", f"/v1/tokens/{quote(id, '')}")
+
+    # Machines
+
+    def list_machines(self, limit: int | None = None, cursor: str | None = None) -> Rows[models.MachineView]:
+        """The account's machines."""
+        return self._rows("/v1/machines", limit=limit, cursor=cursor)
+
+    def show_machine(self, id: str) -> models.MachineView:
+        """A machine."""
+        return self._ask("GET", f"/v1/machines/{quote(id, '')}")
+
+    def retire_machine(self, id: str) -> models.MachineView:
+        """Takes a machine off the exchange for good."""
+        return self._ask("DELETE", f"/v1/machines/{quote(id, '')}")
+
+    def make_join_code(self) -> models.JoinCode:
+        """A one-time code with which a machine joins the account: `jusha provide CODE`."""
+        return self._ask("POST", "/v1/join-codes")
 
     # Blobs
+
+    def store_blob(self, data: bytes) -> models.BlobStored:
+        """Stores a blob under its digest."""
+        return json.loads(self.request("POST", "/v1/blobs", data=data)[0])
+
+    def missing_blobs(self, query: models.BlobQuery) -> models.BlobQuery:
+        """Which of some blobs the account would have to store."""
+        return self._ask("POST", "/v1/blobs/missing", query)
+
+    def fetch_blob(self, digest: str) -> bytes:
+        """A blob, checked against its address."""
+        data, _ = self.request("GET", f"/v1/blobs/{quote(digest, '')}")
+        if digest_of(data) != digest:
+            raise ExchangeError(f"blob {digest} arrived altered")
+        return data
+
+    def show_quota(self) -> models.QuotaView:
+        """What the account holds in blobs, and may."""
+        return self._ask("GET", "/v1/quota")
+
+    # With several requests
 
     def store(self, blobs: Iterable[bytes]) -> list[str]:
         """Stores blobs that the exchange lacks; their digests, in order."""
         addressed = [(digest_of(blob), blob) for blob in blobs]
         by_digest = dict(addressed)
-        digests = list(by_digest)
-        for first in range(0, len(digests), _QUERY_DIGESTS_MAX):
-            batch = digests[first : first + _QUERY_DIGESTS_MAX]
-            for digest in self._post("/v1/blobs/missing", {"digests": batch})["digests"]:
-                stored = json.loads(self.request("POST", "/v1/blobs", data=by_digest[digest]))
-                if stored["digest"] != digest:
-                    raise ExchangeError(f"the exchange stored blob {digest} under another address")
+        for digest in self.missing(by_digest):
+            if self.store_blob(by_digest[digest])["digest"] != digest:
+                raise ExchangeError(f"the exchange stored blob {digest} under another address")
         return [digest for digest, _ in addressed]
 
     def missing(self, digests: Iterable[str]) -> list[str]:
         """Which of these blobs the exchange lacks."""
-        return self._post("/v1/blobs/missing", {"digests": list(digests)})["digests"]
+        asked, lacking = list(digests), []
+        for first in range(0, len(asked), _QUERY_DIGESTS_MAX):
+            query: models.BlobQuery = {"digests": asked[first : first + _QUERY_DIGESTS_MAX]}
+            lacking += self.missing_blobs(query)["digests"]
+        return lacking
 
-    def blob(self, digest: str) -> bytes:
-        """A blob, checked against its address."""
-        data = self.request("GET", f"/v1/blobs/{digest}")
-        if digest_of(data) != digest:
-            raise ExchangeError(f"blob {digest} arrived altered")
-        return data
+    def top_up(self, job: str, amount_nanocredits: int) -> models.JobView:
+        """Gives a job more money."""
+        return self.top_up_job(job, {"amount_nanocredits": amount_nanocredits, "transfer": new_id("tr")})
 
-    # Jobs
 
-    def submit(self, job: dict) -> dict:
-        """Submits a job (`NewJob`); asking again with the same id buys once."""
-        return self._post("/v1/jobs", job)
-
-    def jobs(self) -> list[dict]:
-        """The account's jobs, newest first."""
-        return self._get("/v1/jobs")
-
-    def job(self, job: str, after: int | None = None) -> dict:
-        """A job; with `after`, waits a while for a version later than that."""
-        return self._get(f"/v1/jobs/{job}", after=after)
-
-    def cancel(self, job: str) -> dict:
-        """Ends a job; what was computed is paid, the rest of its money comes back."""
-        return self._post(f"/v1/jobs/{job}/cancel")
-
-    def top_up(self, job: str, amount_nanocredits: int) -> dict:
-        """Gives a job more money; one that ran out goes on."""
-        body = {"amount_nanocredits": amount_nanocredits, "transfer": new_id("tr")}
-        return self._post(f"/v1/jobs/{job}/top-up", body)
-
-    def invoice(self, job: str) -> dict:
-        """What a job cost, by lease."""
-        return self._get(f"/v1/jobs/{job}/invoice")
-
-    # Market
-
-    def exchange(self) -> dict:
-        """What the exchange says of itself."""
-        return self._get("/v1/exchange")
-
-    def instruments(self) -> list[dict]:
-        """What is traded."""
-        return self._get("/v1/instruments")
-
-    def book(self, instrument: str) -> dict:
-        """The order book of an instrument."""
-        return self._get(f"/v1/instruments/{instrument}/book")
-
-    def ticker(self, instrument: str) -> dict:
-        """Last price, best prices, index."""
-        return self._get(f"/v1/instruments/{instrument}/ticker")
-
-    def trades(self, instrument: str, limit: int | None = None, cursor: str | None = None) -> list[dict]:
-        """Trades, newest first."""
-        return self._get(f"/v1/instruments/{instrument}/trades", limit=limit, cursor=cursor)
-
-    def candles(self, instrument: str, **query: Any) -> list[dict]:
-        """Candles of an instrument; `query` is the route's."""
-        return self._get(f"/v1/instruments/{instrument}/candles", **query)
-
-    def orders(self) -> list[dict]:
-        """The account's open orders."""
-        return self._get("/v1/orders")
-
-    def leases(self) -> list[dict]:
-        """The account's leases."""
-        return self._get("/v1/leases")
-
-    def fees(self) -> list[dict]:
-        """The schedules of fees."""
-        return self._get("/v1/fees")
-
-    # Wallet and machines
-
-    def wallet(self) -> dict:
-        """The account's money."""
-        return self._get("/v1/wallet")
-
-    def transfers(self, limit: int | None = None, cursor: str | None = None) -> list[dict]:
-        """The account's transfers, newest first."""
-        return self._get("/v1/transfers", limit=limit, cursor=cursor)
-
-    def machines(self) -> list[dict]:
-        """The account's machines."""
-        return self._get("/v1/machines")
+def _query(query: dict[str, Any]) -> str:
+    given = {key: str(value).lower() if isinstance(value, bool) else value for key, value in query.items()}
+    given = {key: value for key, value in given.items() if value is not None}
+    return "?" + urlencode(given) if given else ""

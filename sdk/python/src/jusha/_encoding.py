@@ -32,7 +32,7 @@ an object with it is tagged:
 | `e` | enum member: type `n`, name `v` |
 | `dc` | dataclass: type `n`, fields `v` |
 | `nt` | named tuple: type `n`, items `v` |
-| `E` | exception: type `n`, arguments `v`, notes `m` |
+| `E` | exception: type `n`, arguments `v`, notes `m`, attributes `a` |
 | `nd` | numpy array: dtype `n`, shape `h`, buffer `v`, `o` 1 for column order |
 | `ns` | numpy scalar: dtype `n`, buffer `v` |
 | `pi`, `ps`, `pf` | pandas index, series, frame |
@@ -183,8 +183,21 @@ class _Encoder:
             args = self.items(made_with, f"the arguments of {where}", depth)
         except EncodeError:
             args = [str(value)]
+        tree = {"$": "E", "n": _type_name(kind), "v": args}
         notes = [note for note in getattr(value, "__notes__", ()) if isinstance(note, str)]
-        return {"$": "E", "n": _type_name(kind), "v": args, "m": notes}
+        if notes:
+            tree["m"] = notes
+        attributes = {}
+        for name, item in vars(value).items() if kind.__module__ != "builtins" else _state(value):
+            if not name.startswith("__"):
+                try:
+                    attributes[name] = self.encode(item, f"{where}.{name}", depth)
+                except EncodeError:
+                    # What went wrong is worth more than all that belongs to it.
+                    continue
+        if attributes:
+            tree["a"] = attributes
+        return tree
 
     def dtype(self, dtype, where):
         if dtype.hasobject:
@@ -206,6 +219,12 @@ class _Encoder:
 
 def _type_name(kind):
     return f"{kind.__module__}:{kind.__qualname__}"
+
+
+def _state(error):
+    """What a built-in exception has beside its arguments, such as the name that wasn't there."""
+    state = error.__reduce__()[2:]
+    return state[0].items() if state and type(state[0]) is dict else ()
 
 
 def _zone(self, zone, where, depth):
@@ -494,9 +513,22 @@ class _Decoder:
             except Exception:
                 raise DecodeError(f"a {kind.__name__} has other arguments") from None
         else:
-            # Its __init__ ran where it was raised.
-            made = kind.__new__(kind) if kind.__new__ is BaseException.__new__ else BaseException.__new__(kind)
+            # Its own __new__ and __init__ ran where it was raised.
+            base = next(base for base in kind.__mro__ if base.__module__ == "builtins")
+            made = base.__new__(kind, *args)
             made.args = tuple(args)
+        for name, item in tree.get("a", {}).items():
+            if name.startswith("__"):
+                raise DecodeError(f"no exception has an attribute {name}")
+            item = self.decode(item, depth)
+            if kind.__module__ != "builtins":
+                # No setter of a class of the reader's is called.
+                vars(made)[name] = item
+                continue
+            try:
+                setattr(made, name, item)
+            except (AttributeError, TypeError):
+                raise DecodeError(f"a {kind.__name__} has no attribute {name} of that kind") from None
         for note in tree.get("m", []):
             if type(note) is str and hasattr(made, "add_note"):
                 made.add_note(note)

@@ -15,8 +15,17 @@ import tempfile
 from dataclasses import dataclass
 
 from ._client import Client, stored_access
-from ._source import _NETWORK
+from ._network import NETWORK
 from .errors import ExchangeError, NotConfigured
+
+# Of the standard library of some Python or other, and not in the guest's: each was tried there.
+_ABSENT = frozenset(
+    "ctypes curses ensurepip fcntl grp lib2to3 lzma mmap msilib msvcrt multiprocessing nis nt ossaudiodev pty pwd "
+    "pydoc_data readline resource rlcompleter spwd syslog termios tkinter tty turtle turtledemo uu venv "
+    "webbrowser winreg winsound xdrlib "
+    # Gone before it, or not there yet.
+    "asynchat asyncore binhex distutils imp smtpd annotationlib compression".split()
+)
 
 
 def program() -> str:
@@ -44,7 +53,7 @@ class Runtime:
     @property
     def modules(self) -> frozenset[str]:
         """The modules that functions find there."""
-        return frozenset(sys.stdlib_module_names) - _NETWORK
+        return frozenset(sys.stdlib_module_names) - NETWORK - _ABSENT
 
 
 @functools.cache
@@ -75,7 +84,7 @@ class LocalExchange:
 
     def __init__(self, slots: int | None = None):
         self._folder = tempfile.TemporaryDirectory(prefix="jusha-")
-        folder = pathlib.Path(self._folder.name)
+        self.folder = folder = pathlib.Path(self._folder.name)
         config = folder / "config"
         command = [program(), "up", "--local", "--port", "0", "--data", str(folder / "data")]
         if slots is not None:

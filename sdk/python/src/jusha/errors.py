@@ -11,6 +11,10 @@ class CannotTravel(JushaError, TypeError):
     """A function or an argument that can't be sent, with the reason and the line."""
 
 
+class PackageRefused(JushaError, ValueError):
+    """A package that can't be shipped: there is no pure-Python wheel of it, or of what it needs."""
+
+
 class ExchangeError(JushaError):
     """The exchange refused a request, or can't be reached.
 

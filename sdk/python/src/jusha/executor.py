@@ -7,28 +7,26 @@ import concurrent.futures
 import json
 import math
 import os
-import pathlib
 import sys
 import threading
 import time
 import weakref
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future
-from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from . import _local
+from . import _local, _packages, _progress
 from ._chunk import Batch, Chunk, Result, results
-from ._client import Client, new_id
+from ._client import new_id
 from ._encoding import DecodeError
-from ._source import Pack, Shipment
+from ._modules import Shipment
+from ._source import Pack
+from ._tasks import Options, Tasks
 from .errors import BudgetExhausted, ExchangeError, JushaError, LimitReached, Lost, RemoteTraceback, Trapped
+from .future import Call, JobFuture, Sent
+from .job import NANOCREDITS, Job
 
 T = TypeVar("T")
 
-NANOCREDITS = 1_000_000_000
-_FUEL_PER_GUEST_NS = 3
-_SEGMENT_FUEL = 64 * 10**9
 _FUEL_MAX = 1 << 47
 # What a chunk is to last, by the guest's clock: long beside what a task costs to start.
 _CHUNK_NS = 4_000_000_000
@@ -40,63 +38,16 @@ _GATHER_S = 0.005
 _TASKS_PER_JOB = 64
 _PRICE_MAX = 1_000_000
 
-
-@dataclass(frozen=True)
-class Options:
-    """What a job is submitted with."""
-
-    budget_nanocredits: int
-    max_price_nanocredits_per_tfuel: int | None
-    slots: int
-    instrument: str
-    filters: dict
-    memory_mib: int
-    fuel_max: int
-    name: str
-    recursion: int
-    echo: bool
+_LIVE: weakref.WeakSet[Executor] = weakref.WeakSet()
 
 
-class JobFuture(Future):
-    """A future that also knows what its call cost and printed."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._job: _Job | None = None
-        self.guest_ns: int | None = None
-        self.stdout: str = ""
-
-    @property
-    def fuel(self) -> int | None:
-        """The fuel that the call used, once it is over."""
-        return None if self.guest_ns is None else self.guest_ns * _FUEL_PER_GUEST_NS
-
-    @property
-    def cost(self) -> float | None:
-        """Its share of its job's price in credits, by fuel; None until the job is over."""
-        job = self._job
-        if job is None or job.paid_nanocredits is None or self.guest_ns is None or not job.guest_ns:
-            return None
-        return job.paid_nanocredits * self.guest_ns / job.guest_ns / NANOCREDITS
+def _finish() -> None:
+    for executor in list(_LIVE):
+        executor.shutdown()
 
 
-@dataclass
-class _Call:
-    future: JobFuture
-    # Alone in its chunk: nothing else can have ended that.
-    alone: bool = False
-
-
-@dataclass
-class _Job:
-    id: str
-    chunks: list[Chunk]
-    tasks: list[str] = field(default_factory=list)
-    open: set[int] = field(default_factory=set)
-    paid_nanocredits: int | None = None
-    failed: bool = False
-    guest_ns: int = 0
-    view: dict | None = None
+# As for the standard library's executors: what was submitted is done before the interpreter ends.
+threading._register_atexit(_finish)  # type: ignore[attr-defined]
 
 
 class Executor(concurrent.futures.Executor):
@@ -107,7 +58,9 @@ class Executor(concurrent.futures.Executor):
 
     `budget` is the most that all its jobs may cost, in credits; `max_price` the most per Tfuel;
     `slots` how many machine slots to use at once; `filters` the exchange's filters for machines;
-    `memory` what a call may have, in MiB; `call_limit` the most fuel of one call, in Gfuel.
+    `memory` what a call may have, in MiB; `call_limit` the most fuel of one call, in Gfuel;
+    `packages` are requirements of pure-Python packages, such as `"attrs>=24"`; `progress` shows a
+    bar for each map.
     """
 
     def __init__(
@@ -121,11 +74,13 @@ class Executor(concurrent.futures.Executor):
         instrument: str = "cpu.2g.any",
         filters: dict | None = None,
         runtime: str = "python",
+        packages: Iterable[str] = (),
         memory: int = 512,
         call_limit: float | None = None,
         name: str = "python",
         recursion: int = 1000,
         echo: bool = True,
+        progress: bool = False,
     ):
         if not 0 < budget < 1e9:
             raise ValueError(f"budget is {budget}; give credits above 0")
@@ -133,6 +88,7 @@ class Executor(concurrent.futures.Executor):
             raise ValueError(f"slots is {slots}; give 1 to 1000")
         if not 16 <= memory <= 4096:
             raise ValueError(f"memory is {memory} MiB; give 16 to 4096")
+        self._packages = _packages.resolve(packages)
         self._runtime = _local.runtime(runtime)
         self.client, self._local = _local.find_exchange(url, token, slots)
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -147,19 +103,20 @@ class Executor(concurrent.futures.Executor):
             name=name,
             recursion=recursion,
             echo=echo,
+            progress=progress,
         )
+        self._tasks = Tasks(self.client, self._runtime, self._packages, self._options)
         self._lock = threading.Condition()
         self._queue: collections.deque[tuple[Shipment, Batch, dict[str, bytes], bool]] = collections.deque()
         self._packs: dict[int, tuple[Any, Shipment, Pack]] = {}
-        self._gathered: dict[int, list] = {}
-        self._jobs: dict[str, _Job] = {}
+        self._jobs: dict[str, Sent] = {}
         self._shut = False
         self._broken: BaseException | None = None
         self._spent = 0
         self._done_ns, self._done_calls = 0, 0
-        self._image_stored = False
         self._threads = [threading.Thread(target=self._dispatch, name="jusha-dispatch", daemon=True)]
         self._threads[0].start()
+        _LIVE.add(self)
         self._finalizer = weakref.finalize(self, _stop_local, self._local)
 
     # What users call
@@ -171,7 +128,7 @@ class Executor(concurrent.futures.Executor):
             shipment, pack = self._pack(fn)
             number = pack.pickle_arguments([(args, kwargs)], f"the arguments of {_name(fn)}")
             future = JobFuture()
-            self._queue.append((shipment, Batch(pack, number, [_Call(future)]), {}, False))
+            self._queue.append((shipment, Batch(pack, number, [Call(future)]), {}, False))
             self._lock.notify_all()
         return future
 
@@ -181,10 +138,14 @@ class Executor(concurrent.futures.Executor):
         *iterables: Iterable[Any],
         timeout: float | None = None,
         chunksize: int | None = None,
+        progress: bool | None = None,
     ) -> Iterator[T]:
-        """`map(fn, *iterables)`; without `chunksize`, chunks are as long as the calls turn out to take."""
+        """`map(fn, *iterables)`; without `chunksize`, chunks are as long as the calls turn out to take.
+
+        With `progress` a bar is shown, tqdm's if that is installed.
+        """
         end = None if timeout is None else time.monotonic() + timeout
-        futures = self._submit_all(fn, list(zip(*iterables)), chunksize)
+        futures = self._submit_all(fn, list(zip(*iterables)), chunksize, progress=progress)
         return _results(futures, end)
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
@@ -199,10 +160,26 @@ class Executor(concurrent.futures.Executor):
                 self._queue.clear()
             self._lock.notify_all()
         if wait:
-            for thread in list(self._threads):
+            # The first one starts the others.
+            self._threads[0].join()
+            for thread in self._threads[1:]:
                 thread.join()
             if self._local:
                 self._finalizer()
+
+    def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
+        # Whoever interrupts wants to pay for no more.
+        if kind is not None and issubclass(kind, KeyboardInterrupt):
+            self.abort()
+        self.shutdown()
+
+    def abort(self) -> None:
+        """Cancels everything, also what runs: nothing more is paid for."""
+        self.shutdown(wait=False, cancel_futures=True)
+        with self._lock:
+            ids = [job.id for job in self._jobs.values() if job.open]
+        for id in ids:
+            self.client.cancel_job(id)
 
     def settle(self) -> None:
         """Waits until every job that was sent is over and paid: then each future knows its cost."""
@@ -216,6 +193,21 @@ class Executor(concurrent.futures.Executor):
             paid = sum(job.paid_nanocredits or (job.view or {}).get("paid_nanocredits", 0) for job in self._jobs.values())
         return paid / NANOCREDITS
 
+    @property
+    def jobs(self) -> list[Job]:
+        """The jobs that it sent, each as it stood last."""
+        with self._lock:
+            return [Job(self.client, job.view) for job in self._jobs.values() if job.view]
+
+    @property
+    def packages(self) -> list[str]:
+        """The requirements that give exactly the wheels of `packages`."""
+        return [wheel.pinned for wheel in self._packages.wheels]
+
+    def _repr_html_(self) -> str:
+        said = f"<p>{len(self._jobs)} jobs, {self.cost:.9f} credits</p>"
+        return said + "".join(job._repr_html_() for job in self.jobs)
+
     # Before a job
 
     def _check(self) -> None:
@@ -228,12 +220,17 @@ class Executor(concurrent.futures.Executor):
         # One for all calls that wait: a function is what it is when it is first sent.
         kept = self._packs.get(id(fn))
         if kept is None:
-            shipment = Shipment(self._runtime.name, self._runtime.modules)
+            shipment = Shipment(self._runtime.name, self._runtime.modules | self._packages.modules())
             kept = self._packs[id(fn)] = (fn, shipment, Pack(shipment, fn))
         return kept[1], kept[2]
 
     def _submit_all(
-        self, fn: Any, calls: list[tuple], chunksize: int | None, files: list[dict[str, bytes]] | None = None
+        self,
+        fn: Any,
+        calls: list[tuple],
+        chunksize: int | None,
+        files: list[dict[str, bytes]] | None = None,
+        progress: bool | None = None,
     ) -> list[JobFuture]:
         if chunksize is not None and chunksize < 1:
             raise ValueError("chunksize must be >= 1.")
@@ -252,10 +249,12 @@ class Executor(concurrent.futures.Executor):
                 shipped: dict[str, bytes] = {}
                 for one in files[first : first + size] if files else []:
                     shipped |= one
-                entries.append((shipment, Batch(pack, number, [_Call(one) for one in made]), shipped, chunksize is not None))
+                entries.append((shipment, Batch(pack, number, [Call(one) for one in made]), shipped, chunksize is not None))
                 futures += made
             self._queue.extend(entries)
             self._lock.notify_all()
+        if self._options.progress if progress is None else progress:
+            _progress.show(futures, _name(fn))
         return futures
 
     # Jobs
@@ -333,15 +332,7 @@ class Executor(concurrent.futures.Executor):
 
     def _send(self, chunks: list[Chunk]) -> None:
         options, client = self._options, self.client
-        self._store_image()
-        specs = []
-        for chunk in chunks:
-            payload = chunk.payload([], options.recursion)
-            names = sorted(chunk.files)
-            stored = client.store([payload, *(chunk.files[name] for name in names)])
-            specs.append(self._spec(stored[0], [{"name": n, "content": d} for n, d in zip(names, stored[1:])]))
-        blobs = [json.dumps(spec).encode() for spec in specs]
-        digests = client.store(blobs)
+        digests = self._tasks.store(chunks)
         price = options.max_price_nanocredits_per_tfuel or self._price()
         new = {
             "job": new_id("job"),
@@ -354,13 +345,13 @@ class Executor(concurrent.futures.Executor):
             "ask": None,
             "filters": options.filters,
         }
-        job = _Job(new["job"], chunks, open=set(range(len(chunks))))
+        job = Sent(new["job"], chunks, open=set(range(len(chunks))))
         for chunk in chunks:
             for call in chunk.calls():
                 if call:
                     call.future._job = job
         try:
-            job.view = client.submit(new)
+            job.view = client.submit_job(new)
         except ExchangeError as error:
             refused: Exception = error
             if error.code == "budget_too_small":
@@ -391,42 +382,14 @@ class Executor(concurrent.futures.Executor):
         spent, budget = self.cost, self._options.budget_nanocredits / NANOCREDITS
         return BudgetExhausted(f"{spent:g} of the budget of {budget:g} credits are spent: give more with budget=")
 
-    def _store_image(self) -> None:
-        if self._image_stored:
-            return
-        image = self._runtime
-        lacking = self.client.missing([image.module, image.base])
-        for digest, path in ((image.module, image.module_path), (image.base, image.base_path)):
-            if digest in lacking:
-                self.client.store([pathlib.Path(path).read_bytes()])
-        self._image_stored = True
-
-    def _spec(self, stdin: str, inputs: list[dict]) -> dict:
-        image, options = self._runtime, self._options
-        return {
-            "version": 2,
-            "module": image.module,
-            "base": image.base,
-            "args": list(image.args),
-            "env": [list(pair) for pair in image.env],
-            "stdin": stdin,
-            "inputs": inputs,
-            "memory_max_pages": options.memory_mib * 16,
-            "output_max_bytes": 64 << 20,
-            "fuel_max": options.fuel_max,
-            "segment_fuel": _SEGMENT_FUEL,
-            "seed": os.urandom(32).hex(),
-            "clock_start_ms": int(time.time() * 1000),
-        }
-
     def _price(self) -> int:
         """A little more than what stands in the book, so that a job needn't wait."""
-        book = self.client.book(self._options.instrument)
+        book = self.client.show_book(self._options.instrument)
         standing = [level["price_nanocredits_per_tfuel"] for level in book["asks"]]
         affordable = [price for price in standing if price <= _PRICE_MAX]
         return max(affordable, default=_PRICE_MAX)
 
-    def _follow(self, job: _Job) -> None:
+    def _follow(self, job: Sent) -> None:
         try:
             view = job.view
             while job.open:
@@ -442,16 +405,16 @@ class Executor(concurrent.futures.Executor):
                     if more > 0:
                         view = job.view = self.client.top_up(job.id, more)
                         continue
-                    view = job.view = self.client.cancel(job.id)
+                    view = job.view = self.client.cancel_job(job.id)
                     error = self._exhausted()
                     for at in list(job.open):
                         self._fail(job.chunks[at].calls(), error)
                         job.open.discard(at)
                     break
-                view = self.client.job(job.id, after=view["version"])
+                view = self.client.show_job(job.id, after=view["version"])
                 job.view = view
             while view["state"] not in ("done", "cancelled"):
-                view = self.client.job(job.id, after=view["version"])
+                view = self.client.show_job(job.id, after=view["version"])
             with self._lock:
                 job.view = view
                 job.paid_nanocredits = view["paid_nanocredits"]
@@ -465,16 +428,16 @@ class Executor(concurrent.futures.Executor):
             with self._lock:
                 self._lock.notify_all()
 
-    def _task_over(self, job: _Job, at: int, task: dict, view: dict) -> None:
+    def _task_over(self, job: Sent, at: int, task: dict, view: dict) -> None:
         chunk = job.chunks[at]
         calls = chunk.calls()
         why: Exception
         if task["state"] == "done":
-            result = json.loads(self.client.blob(task["result"]))
+            result = json.loads(self.client.fetch_blob(task["result"]))
             data = b""
             for output in result["outputs"]:
                 if output["name"] == "results":
-                    data = self.client.blob(output["content"])
+                    data = self.client.fetch_blob(output["content"])
             count, spent = 0, 0
             for one in results(data):
                 call = calls[one.number] if one.number < len(calls) else None
@@ -504,10 +467,10 @@ class Executor(concurrent.futures.Executor):
             return LimitReached(f"the call used up its limit of {limit:g} Gfuel: raise call_limit")
         if outcome["kind"] == "trapped":
             return Trapped(f"the interpreter trapped ({outcome['code']}): most often recursion through C code")
-        said = self.client.blob(result["stderr"])[-2000:].decode(errors="replace")
+        said = self.client.fetch_blob(result["stderr"])[-2000:].decode(errors="replace")
         return Trapped(f"the interpreter ended with status {outcome['status']} {said}".strip())
 
-    def _left_over(self, chunk: Chunk, calls: list, left: list[_Call], task: dict, why: Exception) -> None:
+    def _left_over(self, chunk: Chunk, calls: list, left: list[Call], task: dict, why: Exception) -> None:
         """The first call without a result ended the chunk; the others had no turn yet."""
         if task["state"] != "done":
             self._fail(left, why)
@@ -534,7 +497,7 @@ class Executor(concurrent.futures.Executor):
             self._queue.extendleft(reversed(again))
             self._lock.notify_all()
 
-    def _resolve(self, job: _Job, chunk: Chunk, call: _Call, one: Result) -> None:
+    def _resolve(self, job: Sent, chunk: Chunk, call: Call, one: Result) -> None:
         future = call.future
         future.guest_ns, future.stdout = one.guest_ns, one.printed
         types: dict[str, type] = {}
@@ -556,7 +519,7 @@ class Executor(concurrent.futures.Executor):
         else:
             future.set_result(value)
 
-    def _fail(self, calls: Iterable[_Call | None], error: BaseException) -> None:
+    def _fail(self, calls: Iterable[Call | None], error: BaseException) -> None:
         for call in calls:
             if call is not None and not call.future.done():
                 call.future.set_exception(error)

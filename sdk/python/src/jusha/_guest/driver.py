@@ -1,9 +1,9 @@
 """What runs in the guest: rebuilds functions, calls them, writes down what they return.
 
-It follows `_encoding.py` in one text, which the runtime's base is made with: everything up to
-`main()` has happened before a task begins. A task's standard input is a chunk (`_chunk.py` of the
-SDK writes it), its result the file `/out/results`: a record per call, written when the call is over,
-so that what is there is right whatever happens next.
+It follows `_encoding.py` and `_network.py` in one text, which the runtime's base is made with:
+everything up to `main()` has happened before a task begins. A task's standard input is a chunk
+(`_chunk.py` of the SDK writes it), its result the file `/out/results`: a record per call, written
+when the call is over, so that what is there is right whatever happens next.
 """
 
 import __future__ as _future
@@ -22,15 +22,12 @@ import struct
 import time
 import traceback
 import types
+import zipfile
 
 RECORD = struct.Struct("<IBQII")
 RETURNED, RAISED = 0, 1
 STDOUT_MAX = 1 << 20
 _FLAGS = _future.annotations.compiler_flag
-_NETWORK = frozenset(
-    "_ssl ssl requests urllib3 httpx httpcore aiohttp websocket websockets "
-    "paramiko boto3 botocore pycurl grpc".split()
-)
 
 
 class _Missing(importlib.abc.MetaPathFinder):
@@ -39,7 +36,7 @@ class _Missing(importlib.abc.MetaPathFinder):
     runtime = "python"
 
     def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] in _NETWORK:
+        if name.partition(".")[0] in NETWORK:
             raise ModuleNotFoundError(
                 f"No module named {name!r}: jobs have no network. "
                 "Fetch the data first and pass it as an argument, or with jusha.map_files",
@@ -90,6 +87,25 @@ def remember(file, source, line=1):
 
 class InProgress(Exception):
     """A definition that something needs which itself needs that."""
+
+
+_slept_ns = 0
+_sleep = time.sleep
+
+
+def sleep(seconds):
+    """`time.sleep`, counted: it moves the clock and is no work."""
+    global _slept_ns
+    begun = time.monotonic_ns()
+    try:
+        _sleep(seconds)
+    finally:
+        _slept_ns += time.monotonic_ns() - begun
+
+
+def worked_ns():
+    """What was computed so far. This build's own clock of that is in a wrong unit, and takes sleep for it."""
+    return time.monotonic_ns() - _slept_ns
 
 
 class Pack:
@@ -305,6 +321,16 @@ def describe(error):
     return "".join(shown.format())
 
 
+def importable(file, unpack):
+    """Where the modules of a wheel are: in it, or if it has other files, beside those."""
+    if not unpack:
+        return file
+    folder = "/tmp/" + os.path.basename(file)
+    with zipfile.ZipFile(file) as wheel:
+        wheel.extractall(folder)
+    return folder
+
+
 def run(data, out):
     """Calls everything in a chunk."""
     length = int.from_bytes(data[:8], "little")
@@ -316,7 +342,7 @@ def run(data, out):
         buffers.append(bytes(view[at : at + size]))
         at += size
     _Missing.runtime = tree["runtime"]
-    sys.path[:0] = tree["path"]
+    sys.path[:0] = [importable(**one) for one in tree["path"]]
     if tree["sources"]:
         sys.meta_path.insert(0, _Sources(tree["sources"]))
     sys.setrecursionlimit(tree["recursion"])
@@ -331,7 +357,7 @@ def run(data, out):
         for offset, number in enumerate(numbers):
             if number is None:
                 continue
-            begun = time.monotonic_ns()
+            begun = worked_ns()
             try:
                 if pack_number not in functions:
                     functions[pack_number] = pack.load(pack.tree["function"])
@@ -348,7 +374,7 @@ def run(data, out):
                 text = printed.getvalue().encode(errors="backslashreplace")[:STDOUT_MAX]
                 printed.seek(0)
                 printed.truncate()
-            spent = time.monotonic_ns() - begun
+            spent = worked_ns() - begun
             out.write(RECORD.pack(number, status, spent, len(text), len(result)) + text + result)
 
 
@@ -370,6 +396,8 @@ def no_network(*_, **__):
 def main():
     for name in ("socket", "create_connection", "create_server", "socketpair", "getaddrinfo", "gethostbyname"):
         setattr(socket, name, no_network)
+    time.sleep, time.process_time_ns = sleep, worked_ns
+    time.process_time = lambda: worked_ns() / 1e9
     try:
         # The base ends here.
         os.stat("/.jusha-base")
