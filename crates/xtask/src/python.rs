@@ -10,7 +10,8 @@ use crate::{chores, run, system};
 /// What all tests need, in an environment of its own per version.
 const PACKAGES: [&str; 3] = ["blake3==1.0.10", "pytest==9.2.0", "hypothesis==6.168.5"];
 /// What some need on top of that: those are passed over where it is not installed.
-const MORE_PACKAGES: [&str; 5] = ["numpy", "pandas", "tqdm", "nbclient", "ipykernel"];
+const MORE_PACKAGES: [&str; 6] =
+    ["numpy", "pandas", "tqdm", "nbclient", "ipykernel", "mypy==2.4.1"];
 /// The oldest Python of the SDK, in its third major version.
 const OLDEST: u32 = 10;
 /// What differs from one Python to the next: how functions are taken apart, and what results are

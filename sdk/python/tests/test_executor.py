@@ -273,6 +273,16 @@ def test_the_async_twin(exchange):
     asyncio.run(everything())
 
 
+def test_chunks_are_as_long_as_calls_take(exchange):
+    with Executor(url=exchange.url, token=exchange.token, slots=2) as ex:
+        assert list(ex.map(square, range(3000))) == [x * x for x in range(3000)]
+        quick = sum(len(job.view["tasks"]) for job in ex.jobs)
+        assert quick < 10, "3,000 calls of microseconds are few tasks"
+        # Of another function: what the first one's calls took says nothing of these.
+        assert len(set(ex.map(spin, range(1_000_000, 1_000_006)))) == 6
+        assert sum(len(job.view["tasks"]) for job in ex.jobs) - quick >= 4
+
+
 def test_sleeping_is_no_computing(executor):
     def sleeps():
         import time
@@ -344,9 +354,11 @@ def test_a_killed_provider_costs_nothing_but_time(tmp_path):
                 time.sleep(0.02)
             futures = ex._submit_all(spin, [(2_000_000,) for _ in range(8)], 2)
 
+            def tasks():
+                return [task for job in client.list_jobs() for task in client.show_job(job["job"])["tasks"]]
+
             def attempts():
-                jobs = [client.show_job(job["job"]) for job in client.list_jobs()]
-                return [one for job in jobs for task in job["tasks"] for one in task["attempts"]]
+                return [one for task in tasks() for one in task["attempts"]]
 
             # Once it has something to lose.
             while not any(one["machine_name"] == "second" and one["to"]["fuel"] > 0 for one in attempts()):
@@ -355,8 +367,12 @@ def test_a_killed_provider_costs_nothing_but_time(tmp_path):
             os.kill(second.pid, signal.SIGKILL)
             second.wait()
             assert [future.result(WAIT) for future in futures] == [sum(range(2_000_000))] * 8
-            ends = [(one["machine_name"], one["end"]) for one in attempts()]
-            assert ("second", "lapsed") in ends and len(ends) > 4, ends
+            moved = [task["attempts"] for task in tasks() if len(task["attempts"]) > 1]
+            for lapsed, finished in moved:
+                assert (lapsed["machine_name"], lapsed["end"], finished["end"]) == ("second", "lapsed", "finished")
+                # On it went from there: what was done wasn't done again.
+                assert finished["from"]["fuel"] == lapsed["to"]["fuel"]
+            assert any(finished["from"]["fuel"] > 0 for _, finished in moved)
     finally:
         if second.poll() is None:
             second.kill()

@@ -326,11 +326,11 @@ def test_a_script_runs_as_people_run_it(exchange, tmp_path):
         "    return Cell(x).x + 1\n"
         "if __name__ == '__main__':\n"
         "    with Executor() as ex:\n"
-        "        print(sum(ex.map(f, range(100))))\n"
+        "        print(sum(ex.map(f, range(10))))\n"
     )
     environment = {**os.environ, "JUSHA_URL": exchange.url, "JUSHA_TOKEN": exchange.token}
     done = subprocess.run([sys.executable, str(script)], env=environment, capture_output=True, text=True, timeout=300)
-    assert done.stdout == f"{sum(x * 3 + 1 for x in range(100))}\n", done.stderr
+    assert done.stdout == f"{sum(x * 3 + 1 for x in range(10))}\n", done.stderr
 
 
 def test_what_is_typed_at_a_prompt(exchange):

@@ -31,12 +31,26 @@ RETURNED, RAISED = 0, 1
 
 
 @dataclass
+class Pace:
+    """What calls of one function took so far, by the guest's clock."""
+
+    calls: int = 0
+    guest_ns: int = 0
+
+    @property
+    def mean_ns(self) -> int | None:
+        """Of one call; None before any is over."""
+        return max(1, self.guest_ns // self.calls) if self.calls else None
+
+
+@dataclass
 class Batch:
     """Calls of one function whose arguments are one pickle."""
 
     pack: Pack
     arguments: int
     calls: list[Any]
+    pace: Pace
 
 
 @dataclass
@@ -139,8 +153,8 @@ def find_type(name: str, known: dict[str, type]) -> type | None:
         return found
     module, _, qualname = name.partition(":")
     if module == "builtins":
-        value = getattr(builtins, qualname, None)
-        return value if isinstance(value, type) and issubclass(value, BaseException) else None
+        error = getattr(builtins, qualname, None)
+        return error if isinstance(error, type) and issubclass(error, BaseException) else None
     sent = {one.__module__ for one in known.values()}
     if module.partition(".")[0] not in sys.stdlib_module_names and module not in sent:
         return None

@@ -131,10 +131,10 @@ class Client:
             response = connection.getresponse()
             return response.status, response.read(), response.headers.get(_NEXT_CURSOR)
         except BaseException:
-            connection = getattr(self._local, "connection", None)
+            broken = getattr(self._local, "connection", None)
             self._local.connection = None
-            if connection is not None:
-                connection.close()
+            if broken is not None:
+                broken.close()
             raise
 
     def request(

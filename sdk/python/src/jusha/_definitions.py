@@ -130,7 +130,7 @@ def _find_lambda(tree: ast.Module, code: types.CodeType, file: str, lines: list[
         found = [
             node
             for node in found
-            if any((part.lineno, part.col_offset) in places for part in ast.walk(node.body) if hasattr(part, "lineno"))
+            if any((part.lineno, part.col_offset) in places for part in ast.walk(node.body) if isinstance(part, ast.expr))
         ]
     if len(found) > 1:
         found = [node for node in found if _same(node, code, file)]
@@ -173,8 +173,9 @@ def find_class(value: type) -> tuple[Found, dict]:
     own = [one for one in functions_in(value) if one.__qualname__.startswith(value.__qualname__ + ".")]
     real = [one for one in own if not one.__code__.co_filename.startswith("<string")]
     files = [one.__code__.co_filename for one in real]
-    if getattr(module, "__file__", None):
-        files.append(module.__file__)
+    own_file = getattr(module, "__file__", None)
+    if own_file:
+        files.append(own_file)
     # Cells of a notebook and entries of a prompt, the last ones first.
     files += [name for name in reversed(list(linecache.cache)) if _is_entry(name)]
     line = getattr(value, "__firstlineno__", None)
@@ -186,7 +187,7 @@ def find_class(value: type) -> tuple[Found, dict]:
             firsts = [one.__code__.co_firstlineno for one in real if one.__code__.co_filename == file]
             if line is not None and line not in (first, node.lineno):
                 continue
-            if any(not first <= one <= node.end_lineno for one in firsts):
+            if any(not first <= one <= (node.end_lineno or first) for one in firsts):
                 continue
             space = real[0].__globals__ if real else vars(module) if module else {}
             return _cut(node, file, first, lines), space

@@ -98,7 +98,8 @@ class LocalExchange:
         )
         atexit.register(self.stop)
         self.join = ""
-        for line in self._process.stdout:
+        stdout = self._process.stdout
+        for line in stdout or ():
             found = re.search(r"jusha provide '([^']+)'", line)
             if found:
                 self.join = found[1]
@@ -122,7 +123,8 @@ class LocalExchange:
             except subprocess.TimeoutExpired:
                 self._process.kill()
                 self._process.wait()
-        self._process.stdout.close()
+        if self._process.stdout:
+            self._process.stdout.close()
         self._log.close()
         self._folder.cleanup()
 

@@ -34,7 +34,7 @@ def is_local(module: types.ModuleType) -> bool:
 
 
 def _is_own(file: str | None) -> bool:
-    return bool(file) and file.endswith(".py") and not os.path.realpath(file).startswith(_library_folders())
+    return file is not None and file.endswith(".py") and not os.path.realpath(file).startswith(_library_folders())
 
 
 def _local_file(top: str) -> str | None:

@@ -41,7 +41,7 @@ class Line:
         sys.stderr.flush()
 
 
-def show(futures: Sequence[Future], name: str) -> None:
+def show(futures: Sequence[Future[Any]], name: str) -> None:
     """A bar for futures, until all are over."""
     if not futures:
         return
@@ -54,7 +54,7 @@ def show(futures: Sequence[Future], name: str) -> None:
     lock = threading.Lock()
     left = len(futures)
 
-    def done(_: Future) -> None:
+    def done(_: Future[Any]) -> None:
         nonlocal left
         with lock:
             left -= 1

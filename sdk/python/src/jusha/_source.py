@@ -110,7 +110,7 @@ class Pack:
         qualname = getattr(value, "__qualname__", "")
         module = sys.modules.get(name)
         by_import = module is not None and name not in ("__main__", "__mp_main__")
-        if by_import and is_local(module) and self.shipment.lacks(name):
+        if module is not None and by_import and is_local(module) and self.shipment.lacks(name):
             # It can't be imported there, but what is needed of it may do.
             by_import = False
         if by_import:
@@ -224,7 +224,7 @@ class Pack:
         return made
 
     def _cells(self, names: tuple, cells: tuple) -> list:
-        sent = []
+        sent: list[tuple[str, int | None]] = []
         for name, cell in zip(names, cells):
             try:
                 sent.append((name, self._dump(cell.cell_contents)))

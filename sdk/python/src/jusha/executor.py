@@ -12,10 +12,11 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from typing import Any, TypeVar
 
-from . import _local, _packages, _progress
-from ._chunk import Batch, Chunk, Result, results
+from . import _local, _packages, _progress, models
+from ._chunk import Batch, Chunk, Pace, Result, results
 from ._client import new_id
 from ._encoding import DecodeError
 from ._modules import Shipment
@@ -31,7 +32,8 @@ _FUEL_MAX = 1 << 47
 # What a chunk is to last, by the guest's clock: long beside what a task costs to start.
 _CHUNK_NS = 4_000_000_000
 # Calls whose length nobody knows yet, at first.
-_FIRST_CALLS = 64
+_FIRST_CALLS = 4
+# Calls whose arguments are one pickle, at most: what a chunk is made of.
 _BATCH_CALLS = 64
 # How long submissions are gathered before they are sent.
 _GATHER_S = 0.005
@@ -72,7 +74,7 @@ class Executor(concurrent.futures.Executor):
         max_price: float | None = None,
         slots: int | None = None,
         instrument: str = "cpu.2g.any",
-        filters: dict | None = None,
+        filters: models.Filters | None = None,
         runtime: str = "python",
         packages: Iterable[str] = (),
         memory: int = 512,
@@ -113,7 +115,7 @@ class Executor(concurrent.futures.Executor):
         self._shut = False
         self._broken: BaseException | None = None
         self._spent = 0
-        self._done_ns, self._done_calls = 0, 0
+        self._paces: dict[Any, Pace] = {}
         self._threads = [threading.Thread(target=self._dispatch, name="jusha-dispatch", daemon=True)]
         self._threads[0].start()
         _LIVE.add(self)
@@ -121,14 +123,14 @@ class Executor(concurrent.futures.Executor):
 
     # What users call
 
-    def submit(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> JobFuture:
+    def submit(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> JobFuture[T]:
         """Schedules `fn(*args, **kwargs)`; what can't travel is refused here."""
         with self._lock:
             self._check()
             shipment, pack = self._pack(fn)
             number = pack.pickle_arguments([(args, kwargs)], f"the arguments of {_name(fn)}")
-            future = JobFuture()
-            self._queue.append((shipment, Batch(pack, number, [Call(future)]), {}, False))
+            future: JobFuture[T] = JobFuture()
+            self._queue.append((shipment, Batch(pack, number, [Call(future)], self._pace(fn)), {}, False))
             self._lock.notify_all()
         return future
 
@@ -190,14 +192,14 @@ class Executor(concurrent.futures.Executor):
     def cost(self) -> float:
         """What its jobs cost so far, in credits."""
         with self._lock:
-            paid = sum(job.paid_nanocredits or (job.view or {}).get("paid_nanocredits", 0) for job in self._jobs.values())
+            paid = sum(job.paid_nanocredits or job.view["paid_nanocredits"] for job in self._jobs.values())
         return paid / NANOCREDITS
 
     @property
     def jobs(self) -> list[Job]:
         """The jobs that it sent, each as it stood last."""
         with self._lock:
-            return [Job(self.client, job.view) for job in self._jobs.values() if job.view]
+            return [Job(self.client, job.view) for job in self._jobs.values()]
 
     @property
     def packages(self) -> list[str]:
@@ -224,6 +226,11 @@ class Executor(concurrent.futures.Executor):
             kept = self._packs[id(fn)] = (fn, shipment, Pack(shipment, fn))
         return kept[1], kept[2]
 
+    def _pace(self, fn: Any) -> Pace:
+        # By code: a lambda in a loop is another object each time.
+        key = getattr(fn, "__code__", None) or type(fn), _name(fn)
+        return self._paces.setdefault(key, Pace())
+
     def _submit_all(
         self,
         fn: Any,
@@ -231,25 +238,26 @@ class Executor(concurrent.futures.Executor):
         chunksize: int | None,
         files: list[dict[str, bytes]] | None = None,
         progress: bool | None = None,
-    ) -> list[JobFuture]:
+    ) -> list[JobFuture[Any]]:
         if chunksize is not None and chunksize < 1:
             raise ValueError("chunksize must be >= 1.")
-        futures: list[JobFuture] = []
+        futures: list[JobFuture[Any]] = []
         with self._lock:
             self._check()
             if not calls:
                 return futures
             shipment, pack = self._pack(fn)
-            size = chunksize or max(1, min(_BATCH_CALLS, len(calls) // (self._options.slots * 8)))
+            size = chunksize or max(1, min(_BATCH_CALLS, len(calls) // (self._options.slots * 32)))
             entries = []
             for first in range(0, len(calls), size):
                 group = calls[first : first + size]
-                made = [JobFuture() for _ in group]
+                made: list[JobFuture[Any]] = [JobFuture() for _ in group]
                 number = pack.pickle_arguments([(args, {}) for args in group], f"the arguments of {_name(fn)}")
                 shipped: dict[str, bytes] = {}
                 for one in files[first : first + size] if files else []:
                     shipped |= one
-                entries.append((shipment, Batch(pack, number, [Call(one) for one in made]), shipped, chunksize is not None))
+                batch = Batch(pack, number, [Call(one) for one in made], self._pace(fn))
+                entries.append((shipment, batch, shipped, chunksize is not None))
                 futures += made
             self._queue.extend(entries)
             self._lock.notify_all()
@@ -285,19 +293,22 @@ class Executor(concurrent.futures.Executor):
         return 2 * self._options.slots - sum(len(job.open) for job in self._jobs.values())
 
     def _chunks(self) -> list[Chunk]:
-        """The next chunks, as long as calls were so far."""
+        """The next chunks, as long as calls of their function were so far."""
         slots = self._options.slots
-        waiting = sum(len(batch.calls) for _, batch, _, _ in self._queue)
-        if self._done_calls:
-            mean_ns = max(1, self._done_ns // self._done_calls)
-            size = max(1, min(_CHUNK_NS // mean_ns, math.ceil(waiting / slots)))
-            most = min(_TASKS_PER_JOB, max(self._room(), slots))
-        else:
-            size = max(1, min(_FIRST_CALLS, waiting // (slots * 4)))
-            most = slots
+        waiting: collections.Counter[int] = collections.Counter()
+        for _, batch, _, _ in self._queue:
+            waiting[id(batch.pace)] += len(batch.calls)
+        most = min(_TASKS_PER_JOB, max(self._room(), slots))
         chunks: list[Chunk] = []
         while self._queue and len(chunks) < most:
             shipment, batch, files, fixed = self._queue.popleft()
+            mean_ns = batch.pace.mean_ns
+            if mean_ns is not None:
+                size = max(1, min(_CHUNK_NS // mean_ns, math.ceil(waiting[id(batch.pace)] / slots)))
+            else:
+                # Whoever knows nothing tries a few.
+                size = max(1, min(_FIRST_CALLS, waiting[id(batch.pace)] // (slots * 4)))
+                most = min(most, slots)
             chunk = Chunk(shipment, [batch], dict(files))
             count = len(batch.calls)
             while not fixed and self._queue and count < size and not any(c.alone for c in batch.calls if c):
@@ -334,7 +345,7 @@ class Executor(concurrent.futures.Executor):
         options, client = self._options, self.client
         digests = self._tasks.store(chunks)
         price = options.max_price_nanocredits_per_tfuel or self._price()
-        new = {
+        new: models.NewJob = {
             "job": new_id("job"),
             "name": options.name,
             "instrument": options.instrument,
@@ -345,13 +356,8 @@ class Executor(concurrent.futures.Executor):
             "ask": None,
             "filters": options.filters,
         }
-        job = Sent(new["job"], chunks, open=set(range(len(chunks))))
-        for chunk in chunks:
-            for call in chunk.calls():
-                if call:
-                    call.future._job = job
         try:
-            job.view = client.submit_job(new)
+            view = client.submit_job(new)
         except ExchangeError as error:
             refused: Exception = error
             if error.code == "budget_too_small":
@@ -359,6 +365,11 @@ class Executor(concurrent.futures.Executor):
             for chunk in chunks:
                 self._fail(chunk.calls(), refused)
             return
+        job = Sent(new["job"], chunks, view, open=set(range(len(chunks))))
+        for chunk in chunks:
+            for call in chunk.calls():
+                if call:
+                    call.future._job = job
         with self._lock:
             self._jobs[job.id] = job
             thread = threading.Thread(target=self._follow, args=(job,), name="jusha-follow", daemon=True)
@@ -367,7 +378,8 @@ class Executor(concurrent.futures.Executor):
 
     def _free(self) -> int:
         """What isn't paid or set aside for a job yet, in nanocredits."""
-        held = sum(job.view["budget_nanocredits"] for job in self._jobs.values() if job.paid_nanocredits is None and not job.failed)
+        going = [job for job in self._jobs.values() if job.paid_nanocredits is None and not job.failed]
+        held = sum(job.view["budget_nanocredits"] for job in going)
         return self._options.budget_nanocredits - self._spent - held
 
     def _reserve(self) -> int:
@@ -396,7 +408,7 @@ class Executor(concurrent.futures.Executor):
                 for at in sorted(job.open):
                     task = view["tasks"][at]
                     if task["state"] in ("done", "refused", "cancelled"):
-                        self._task_over(job, at, task, view)
+                        self._task_over(job, at, task)
                 if not job.open:
                     break
                 if view["state"] == "exhausted":
@@ -428,26 +440,26 @@ class Executor(concurrent.futures.Executor):
             with self._lock:
                 self._lock.notify_all()
 
-    def _task_over(self, job: Sent, at: int, task: dict, view: dict) -> None:
+    def _task_over(self, job: Sent, at: int, task: models.TaskView) -> None:
         chunk = job.chunks[at]
         calls = chunk.calls()
         why: Exception
-        if task["state"] == "done":
-            result = json.loads(self.client.fetch_blob(task["result"]))
+        digest = task.get("result")
+        if task["state"] == "done" and digest:
+            result = json.loads(self.client.fetch_blob(digest))
             data = b""
             for output in result["outputs"]:
                 if output["name"] == "results":
                     data = self.client.fetch_blob(output["content"])
-            count, spent = 0, 0
+            paces = [batch.pace for batch in chunk.batches for _ in batch.calls]
             for one in results(data):
                 call = calls[one.number] if one.number < len(calls) else None
                 if call is not None and not call.future.done():
                     self._resolve(job, chunk, call, one)
-                    count, spent = count + 1, spent + one.guest_ns
-            with self._lock:
-                self._done_calls += count
-                self._done_ns += spent
-                job.guest_ns += spent
+                    with self._lock:
+                        paces[one.number].calls += 1
+                        paces[one.number].guest_ns += one.guest_ns
+                        job.guest_ns += one.guest_ns
             why = self._why(result)
         elif task["state"] == "refused":
             why = Lost(task["refusal"] or "no machine can run it")
@@ -470,7 +482,7 @@ class Executor(concurrent.futures.Executor):
         said = self.client.fetch_blob(result["stderr"])[-2000:].decode(errors="replace")
         return Trapped(f"the interpreter ended with status {outcome['status']} {said}".strip())
 
-    def _left_over(self, chunk: Chunk, calls: list, left: list[Call], task: dict, why: Exception) -> None:
+    def _left_over(self, chunk: Chunk, calls: list, left: list[Call], task: models.TaskView, why: Exception) -> None:
         """The first call without a result ended the chunk; the others had no turn yet."""
         if task["state"] != "done":
             self._fail(left, why)
@@ -489,10 +501,10 @@ class Executor(concurrent.futures.Executor):
                 # By itself: a limit of fuel or memory may have been its neighbours'.
                 alone = [call if call is first else None for call in rest]
                 first.alone = True
-                again.append((chunk.shipment, Batch(batch.pack, batch.arguments, alone), chunk.files, True))
+                again.append((chunk.shipment, replace(batch, calls=alone), chunk.files, True))
                 rest = [None if call is first else call for call in rest]
             if any(rest):
-                again.append((chunk.shipment, Batch(batch.pack, batch.arguments, rest), chunk.files, False))
+                again.append((chunk.shipment, replace(batch, calls=rest), chunk.files, False))
         with self._lock:
             self._queue.extendleft(reversed(again))
             self._lock.notify_all()
@@ -506,8 +518,8 @@ class Executor(concurrent.futures.Executor):
         try:
             value = one.value(types)
             if one.raised:
-                error, text = value
-                error.__cause__ = RemoteTraceback(text)
+                raised, text = value
+                raised.__cause__ = RemoteTraceback(text)
         except (DecodeError, TypeError, ValueError) as error:
             future.set_exception(error if isinstance(error, DecodeError) else DecodeError(str(error)))
             return
@@ -515,7 +527,7 @@ class Executor(concurrent.futures.Executor):
             sys.stdout.write(one.printed)
             sys.stdout.flush()
         if one.raised:
-            future.set_exception(error)
+            future.set_exception(raised)
         else:
             future.set_result(value)
 
@@ -543,7 +555,7 @@ def _stop_local(local: Any) -> None:
         local.stop()
 
 
-def _results(futures: list[JobFuture], end: float | None) -> Iterator[Any]:
+def _results(futures: list[JobFuture[Any]], end: float | None) -> Iterator[Any]:
     # As concurrent.futures does: from the first on, and what isn't wanted any more is cancelled.
     futures.reverse()
     try:

@@ -5,15 +5,19 @@ from __future__ import annotations
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 
+from typing import Any, TypeVar
+
 from . import models
 from ._chunk import Chunk
 from .job import NANOCREDITS
+
+T = TypeVar("T")
 
 # The guest's clock counts the same fuel (docs/runtime-spec.md).
 _FUEL_PER_GUEST_NS = 3
 
 
-class JobFuture(Future):
+class JobFuture(Future[T]):
     """A future that also knows what its call cost and printed."""
 
     def __init__(self) -> None:
@@ -40,7 +44,7 @@ class JobFuture(Future):
 class Call:
     """One of a chunk's calls."""
 
-    future: JobFuture
+    future: JobFuture[Any]
     # Alone in its chunk: nothing else can have ended that.
     alone: bool = False
 
@@ -51,8 +55,8 @@ class Sent:
 
     id: str
     chunks: list[Chunk]
+    view: models.JobView
     open: set[int] = field(default_factory=set)
     paid_nanocredits: int | None = None
     failed: bool = False
     guest_ns: int = 0
-    view: models.JobView | None = None
