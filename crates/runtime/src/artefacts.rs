@@ -45,6 +45,20 @@ struct Inner {
     written: AtomicU64,
 }
 
+/// Held by the process that makes an artefact. Whoever waits for it when it goes finds the artefact
+/// there, so it doesn't matter that the next to come would lock another file.
+#[derive(Debug)]
+struct MakingElsewhere {
+    path: PathBuf,
+    _file: File,
+}
+
+impl Drop for MakingElsewhere {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.path);
+    }
+}
+
 /// Everything that an artefact depends on.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Key {
@@ -74,7 +88,8 @@ impl Artefacts {
     }
 
     /// The artefact, made by `make` if there is none yet. Two that want the same one at the same
-    /// time wait for the one that makes it.
+    /// time wait for the one that makes it, also where they are processes that share a directory:
+    /// compiling a language's runtime takes a core for half a minute.
     pub(crate) fn get<E: From<io::Error>>(
         &self,
         key: &Key,
@@ -91,11 +106,32 @@ impl Artefacts {
         let held = turn.lock().unwrap_or_else(PoisonError::into_inner);
         let file = match self.open(key) {
             Some(file) => Ok(file),
-            None => make().map(|made| self.keep(key, made)),
+            None => {
+                let held = self.lock(&name);
+                let file = match self.open(key) {
+                    Some(file) => Ok(file),
+                    None => make().map(|made| self.keep(key, made)),
+                };
+                drop(held);
+                file
+            }
         };
         drop(held);
         self.inner.making.lock().unwrap_or_else(PoisonError::into_inner).remove(&name);
         file
+    }
+
+    /// Waits for other processes that make it. Without a lock, on a file system that has none, both
+    /// make it, and the later one stays.
+    fn lock(&self, name: &str) -> Option<MakingElsewhere> {
+        let directory = self.inner.directory.as_deref()?;
+        fs::create_dir_all(directory).ok()?;
+        let path = directory.join(format!(".{name}.lock"));
+        let file =
+            OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&path);
+        let file = file.ok()?;
+        file.lock().ok()?;
+        Some(MakingElsewhere { path, _file: file })
     }
 
     fn open(&self, key: &Key) -> Option<File> {
@@ -233,6 +269,32 @@ mod tests {
             let artefacts = Artefacts::new(directory);
             assert_eq!(read(artefacts.get(&key("a"), || made("one")).unwrap()), b"one");
         }
+    }
+
+    #[test]
+    fn processes_that_share_a_directory_wait_for_each_other() {
+        let dir = tempfile::tempdir().unwrap();
+        // Two of them lock as two processes do.
+        let places = [(); 2].map(|()| Artefacts::new(Some(dir.path().to_owned())));
+        let waits = || {
+            let locks = fs::read_to_string("/proc/locks").unwrap();
+            let own = std::process::id().to_string();
+            locks.lines().any(|line| line.contains("-> FLOCK") && line.contains(&own))
+        };
+        std::thread::scope(|scope| {
+            let first = places[0].get(&key("a"), || {
+                scope.spawn(|| {
+                    let never = || -> Result<File, Error> { panic!("made twice") };
+                    assert_eq!(read(places[1].get(&key("a"), never).unwrap()), b"one");
+                });
+                while !waits() {
+                    std::thread::yield_now();
+                }
+                made("one")
+            });
+            assert_eq!(read(first.unwrap()), b"one");
+        });
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1, "no lock is left");
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //! into a checkpoint and back.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::Arc;
 
 use base::Digest;
@@ -22,6 +23,7 @@ use crate::stop::{self, Stop};
 use crate::task::Task;
 use crate::transform::genesis;
 use crate::transform::layout::{self, export};
+use crate::value::{from_val, to_val};
 use crate::world::{Function, World, WorldConfig, WorldError};
 
 /// Why an instance can't be made or go on. None of these is a result.
@@ -64,6 +66,10 @@ pub struct Instance {
     depth: u32,
     /// Whether frames are saved, so that the next run rewinds.
     suspended: bool,
+    /// Where in the frame memory they are; the other area is all zeros.
+    saved: Range<usize>,
+    /// Whether that is the second area.
+    second: bool,
     /// Whether the module is of the exact build.
     pub exact: bool,
 }
@@ -71,6 +77,7 @@ pub struct Instance {
 struct Own {
     fuel: Global,
     frames_end: Global,
+    rewind_at: Global,
     unwinding: Global,
     resume: Global,
     trap: Global,
@@ -159,6 +166,7 @@ impl Instance {
         let own = Own {
             fuel: global(&instance, &mut store, export::FUEL)?,
             frames_end: global(&instance, &mut store, export::FRAMES_END)?,
+            rewind_at: global(&instance, &mut store, export::REWIND_AT)?,
             unwinding: global(&instance, &mut store, export::UNWINDING)?,
             resume: global(&instance, &mut store, export::RESUME)?,
             trap: global(&instance, &mut store, export::TRAP)?,
@@ -202,6 +210,8 @@ impl Instance {
             memory_page_fuel: 0,
             depth: 0,
             suspended: false,
+            saved: 0..0,
+            second: false,
             exact: false,
         })
     }
@@ -263,11 +273,14 @@ impl Instance {
             _ => return Err(damaged("it has no memory, or one too many").into()),
         }
         let frames = checkpoint::bytes(&manifest.frames, leaves)?;
-        let room = instance.frames.data_mut(&mut instance.store);
-        room.get_mut(..frames.len())
+        let area = layout::frame_area(false);
+        instance.saved = area..area + frames.len();
+        instance
+            .frames
+            .data_mut(&mut instance.store)
+            .get_mut(instance.saved.clone())
             .ok_or_else(|| damaged("its frames are too many"))?
             .copy_from_slice(&frames);
-        set_i32(&instance.own.frames_end, &mut instance.store, frames.len() as i32);
         instance.restore_tables(manifest, leaves)?;
         if manifest.depth >= 1 << layout::DEPTH_BITS {
             return Err(damaged("its depth is impossible").into());
@@ -362,6 +375,9 @@ impl Instance {
         } else {
             set_i64(&self.own.fuel, store, value);
         }
+        let area = layout::frame_area(!self.second);
+        set_i32(&self.own.rewind_at, store, self.saved.end as i32);
+        set_i32(&self.own.frames_end, store, area as i32);
         let pages_before = self.pages();
 
         float::clear_invalid();
@@ -369,6 +385,12 @@ impl Instance {
 
         if self.memory_moved() {
             return Err(InstanceError::Fault("the memory moved".to_owned()));
+        }
+        // All of them were restored, unless they were forged.
+        let restored = self.own.rewind_at.get(&mut self.store).i32().unwrap_or(0) as usize;
+        if restored != self.saved.start {
+            let why = "its frames are none that this program saves".to_owned();
+            return Err(CheckpointError::Damaged(why).into());
         }
         let stop_reason = self.reason(result)?;
         if let Some(shortage) = self.store.data_mut().shortage.take() {
@@ -397,6 +419,16 @@ impl Instance {
             .map_err(|_| InstanceError::Fault("fuel ran backwards".to_owned()))?;
         self.used = used;
         self.suspended = stop_reason == Stop::Safepoint;
+        // What was restored from is saved to next.
+        self.frames.data_mut(&mut self.store)[self.saved.clone()].fill(0);
+        let end = match self.suspended {
+            true => self.own.frames_end.get(&mut self.store).i32().unwrap_or(0) as usize,
+            false => area,
+        };
+        if end < area || end > area + layout::FRAME_PAGES as usize * 65536 {
+            return Err(CheckpointError::Damaged("its frames are too many".to_owned()).into());
+        }
+        (self.saved, self.second) = (area..end, !self.second);
         Ok(stop_reason)
     }
 
@@ -455,12 +487,8 @@ impl Instance {
     pub fn state(&mut self) -> State {
         let memory = self.store.data().memory.zip(self.baseline.memory.as_mut());
         let memory = memory.map(|(memory, pages)| pages.update(memory.data(&self.store)).clone());
-        let end = if self.suspended {
-            self.own.frames_end.get(&mut self.store).i32().unwrap_or(0) as usize
-        } else {
-            0
-        };
-        let frames = self.baseline.frames.update(&self.frames.data(&self.store)[..end]).clone();
+        let saved = &self.frames.data(&self.store)[self.saved.clone()];
+        let frames = self.baseline.frames.update(saved).clone();
         let tables = self.tables.as_ref().map(|(memory, _)| {
             let bytes = kept_tables::read(memory.data(&self.store));
             self.baseline.tables.update(&bytes).clone()
@@ -555,25 +583,4 @@ fn set_i64(global: &Global, store: &mut Store<Host>, value: i64) {
 
 fn set_i32(global: &Global, store: &mut Store<Host>, value: i32) {
     global.set(store, Val::I32(value)).expect("appended globals are mutable");
-}
-
-fn from_val(value: &Val) -> GlobalValue {
-    match value {
-        Val::I32(value) => GlobalValue::I32(*value),
-        Val::I64(value) => GlobalValue::I64(*value),
-        Val::F32(bits) => GlobalValue::F32(*bits),
-        Val::F64(bits) => GlobalValue::F64(*bits),
-        Val::V128(bits) => GlobalValue::V128(bits.as_u128()),
-        _ => unreachable!("reference globals are refused at admission"),
-    }
-}
-
-fn to_val(value: GlobalValue) -> Val {
-    match value {
-        GlobalValue::I32(value) => Val::I32(value),
-        GlobalValue::I64(value) => Val::I64(value),
-        GlobalValue::F32(bits) => Val::F32(bits),
-        GlobalValue::F64(bits) => Val::F64(bits),
-        GlobalValue::V128(bits) => Val::V128(bits.into()),
-    }
 }

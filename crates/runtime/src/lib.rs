@@ -34,6 +34,7 @@ pub mod save;
 mod stop;
 pub mod task;
 mod transform;
+mod value;
 pub mod worker;
 mod world;
 
@@ -41,7 +42,7 @@ pub use leaf::Leaf;
 pub use transform::admit::MODULE_BYTES_MAX;
 
 /// Version of the transform: part of every task digest.
-pub const TRANSFORM_VERSION: u32 = 4;
+pub const TRANSFORM_VERSION: u32 = 5;
 /// Version of the cost table: part of every task digest.
 pub const COST_TABLE_VERSION: u32 = 4;
 /// Shortest segment: below it the records would cost more than the work.

@@ -117,6 +117,14 @@ const MUTANTS: [Mutant; 15] = [
         tests: "determinism::limits",
     },
     Mutant {
+        name: "frames-as-they-were",
+        rule: "state: what a site doesn't save is zeros, however often the task was interrupted",
+        file: "crates/runtime/src/instance.rs",
+        from: "self.frames.data_mut(&mut self.store)[self.saved.clone()].fill(0);",
+        to: "let _ = self.frames.data_mut(&mut self.store);",
+        tests: "determinism",
+    },
+    Mutant {
         name: "base-unseeded",
         rule: "seeds: a task that begins in a base draws its own numbers",
         file: "crates/runtime/src/world/state.rs",

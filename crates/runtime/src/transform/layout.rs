@@ -28,9 +28,18 @@ pub const UNWOUND: i64 = i64::MIN;
 /// What a function returns as fuel when it is left by an exception; the true value is in the
 /// global, this frame's depth taken off it.
 pub const THROWN: i64 = i64::MIN + 1;
-/// Size of the frame memory in pages: a frame's values take no more room than its depth
-/// charge, and an eighth of it remains for the last frames.
+/// Pages in which the frames of a stopped task have room: a frame's values take no more than its
+/// depth charge, and an eighth of it remains for the last frames.
 pub const FRAME_PAGES: u64 = 160;
+/// Size of the frame memory in pages. There are two areas behind its first page: frames are
+/// restored from one and saved to the other, which the host has made all zeros, since a site
+/// writes only what lives there.
+pub const FRAME_MEMORY_PAGES: u64 = 1 + 2 * FRAME_PAGES;
+
+/// The address of an area of the frame memory. Never zero: see `save_frame`.
+pub fn frame_area(second: bool) -> usize {
+    65536 * (1 + if second { FRAME_PAGES as usize } else { 0 })
+}
 
 /// `$trap`: the depth limit was passed.
 pub const TRAP_STACK: i32 = 1;
@@ -56,8 +65,10 @@ pub mod export {
     pub const FRAMES: &str = "frames";
     /// i64: fuel and depth.
     pub const FUEL: &str = "fuel";
-    /// i32: bytes of the frame memory in use.
+    /// i32: where in the frame memory the next frame is saved.
     pub const FRAMES_END: &str = "frames_end";
+    /// i32: where the next frame to be restored ends.
+    pub const REWIND_AT: &str = "rewind_at";
     /// i32: 1 while unwinding.
     pub const UNWINDING: &str = "unwinding";
     /// i64: what the fuel global becomes when the innermost frame is restored.
@@ -125,9 +136,13 @@ impl Layout {
     pub fn thrown(&self) -> u32 {
         self.first_global + 8
     }
+    /// i32: see [`export::REWIND_AT`].
+    pub fn rewind_at(&self) -> u32 {
+        self.first_global + 9
+    }
     /// i64 each: which segments were dropped.
     pub fn drops(&self) -> u32 {
-        self.first_global + 9
+        self.first_global + 10
     }
     /// The memory in which tables are kept.
     pub fn tables(&self) -> u32 {

@@ -15,7 +15,7 @@ use super::emit::{self, Context, Emitted};
 use super::function::Function;
 use super::genesis;
 use super::graph;
-use super::layout::{self, FRAME_PAGES, Layout, export};
+use super::layout::{self, FRAME_MEMORY_PAGES, Layout, export};
 use super::leaf;
 use super::tables::Tables;
 use super::uses::Uses;
@@ -336,8 +336,8 @@ fn assemble(
     parts.functions.function(start_type);
     let start = restore + u32::from(added.tables.are_kept());
     parts.memories.memory(MemoryType {
-        minimum: FRAME_PAGES,
-        maximum: Some(FRAME_PAGES),
+        minimum: FRAME_MEMORY_PAGES,
+        maximum: Some(FRAME_MEMORY_PAGES),
         memory64: false,
         shared: false,
         page_size_log2: None,
@@ -374,7 +374,7 @@ fn assemble(
     if let Some(name) = genesis::export_name(admitted) {
         exports.export(&name, ExportKind::Memory, layout.frames);
     }
-    let appended: [(&str, bool, u32); 9] = [
+    let appended: [(&str, bool, u32); 10] = [
         (export::FUEL, true, layout.fuel()),
         ("position", false, layout.position()),
         (export::FRAMES_END, false, layout.frames_end()),
@@ -384,6 +384,7 @@ fn assemble(
         (export::GROWN, true, layout.grown()),
         (export::FLOOR, true, layout.floor()),
         ("thrown", true, layout.thrown()),
+        (export::REWIND_AT, false, layout.rewind_at()),
     ];
     for (name, wide, index) in appended {
         let (val_type, init) = if wide {

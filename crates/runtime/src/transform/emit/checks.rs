@@ -1,5 +1,7 @@
 //! The one test at entries and loop headers, and its cold side: unwinding and rewinding.
 
+use std::ops::Range;
+
 use wasm_encoder::Instruction as I;
 use wasmparser::ValType;
 
@@ -33,6 +35,12 @@ impl Emitter<'_, '_, '_> {
         self.br_if(Label::Damaged);
     }
 
+    pub(super) fn trap_damaged(&mut self) {
+        self.code.push(I::I32Const(layout::TRAP_DAMAGED));
+        self.code.push(I::GlobalSet(self.context.layout.trap()));
+        self.code.push(I::Unreachable);
+    }
+
     pub(super) fn arrive(&mut self, normal: Label) {
         self.code.push(I::GlobalGet(self.context.layout.resume()));
         self.code.push(I::LocalSet(self.fuel));
@@ -54,7 +62,7 @@ impl Emitter<'_, '_, '_> {
         self.code.push(I::LocalSet(self.fuel));
         let base = self.scratch(ValType::I32, 0);
         // The frame ends with its position and function.
-        self.code.push(I::GlobalGet(layout.frames_end()));
+        self.code.push(I::GlobalGet(layout.rewind_at()));
         self.code.push(I::I32Const(8));
         self.code.push(I::I32Sub);
         self.code.push(I::LocalTee(base));
@@ -65,24 +73,12 @@ impl Emitter<'_, '_, '_> {
         self.code.push(I::I32Const(self.function_index as i32));
         self.code.push(I::I32Ne);
         self.damaged_if();
-        let cases: Vec<Label> = (0..self.sites.len()).map(|_| self.open_inner()).collect();
-        for &label in &cases {
-            self.cold(label);
-        }
-        let depths: Vec<u32> = cases.iter().map(|&case| self.depth(case)).collect();
-        self.code.push(I::GlobalGet(layout.position()));
-        // A position that is none of ours can only come from a damaged checkpoint.
-        let default = self.depth(Label::Damaged);
-        self.code.push(I::BrTable(depths.into(), default));
-        for (site, &case) in cases.iter().enumerate().rev() {
-            self.close(case);
-            self.pop_frame(site, base);
-            self.load(site, 0, base);
-            match self.towards(0, site) {
-                Some(label) => self.br(label),
-                None => self.arrive(normal),
-            }
-        }
+        self.cold(Label::Damaged);
+        self.code.push(I::LocalGet(base));
+        self.code.push(I::I32Const(self.places.bytes as i32));
+        self.code.push(I::I32Sub);
+        self.code.push(I::GlobalSet(layout.rewind_at()));
+        self.dispatch(0, 0..self.sites.len(), normal);
         self.close(rewinding);
 
         self.code.push(I::LocalGet(self.fuel));
@@ -104,47 +100,57 @@ impl Emitter<'_, '_, '_> {
         }
     }
 
+    /// Goes on from a region's beginning towards the saved position, which is one of `sites`.
+    fn dispatch(&mut self, region: usize, sites: Range<usize>, normal: Label) {
+        let first = sites.start;
+        // Sites in one inner loop have a way in common.
+        let mut ways: Vec<(Option<Label>, Range<usize>)> = Vec::new();
+        for site in sites {
+            let way = self.towards(region, site);
+            match ways.last_mut() {
+                Some((last, sites)) if *last == way => sites.end = site + 1,
+                _ => ways.push((way, site..site + 1)),
+            }
+        }
+        let cases: Vec<Label> = ways.iter().map(|_| self.open_inner()).collect();
+        for &case in &cases {
+            self.cold(case);
+        }
+        let depths: Vec<u32> = ways
+            .iter()
+            .zip(&cases)
+            .flat_map(|((_, sites), &case)| sites.clone().map(move |_| case))
+            .map(|case| self.depth(case))
+            .collect();
+        self.code.push(I::GlobalGet(self.context.layout.position()));
+        if first > 0 {
+            self.code.push(I::I32Const(first as i32));
+            self.code.push(I::I32Sub);
+        }
+        // A position that is none of ours can only come from a damaged checkpoint.
+        let default = self.depth(Label::Damaged);
+        self.code.push(I::BrTable(depths.into(), default));
+        for ((way, sites), &case) in ways.into_iter().zip(&cases).rev() {
+            self.close(case);
+            self.load(region, sites);
+            match way {
+                Some(label) => self.br(label),
+                None => self.arrive(normal),
+            }
+        }
+    }
+
     pub(super) fn header_check(&mut self, block: usize, site: usize) {
         let enough = [I::LocalGet(self.fuel), I::I64Const(0), I::I64GeS];
         let normal = self.open_unlikely(&enough);
         let rewinding = self.if_rewinding();
-        let own = self.open_inner();
-        self.cold(own);
         self.cold(Label::Again(block));
         // The sites in a loop are numbered without a gap, its header first.
         let last = (site..self.sites.len())
             .take_while(|&at| self.function.within(self.sites[at].region, block))
             .last()
             .unwrap_or(site);
-        // Sites for which values are loaded here have a case of their own.
-        let loading: Vec<usize> = (site..=last).filter(|&at| self.loads(at, block)).collect();
-        let cases: Vec<Label> = loading.iter().map(|_| self.open_inner()).collect();
-        for &case in &cases {
-            self.cold(case);
-        }
-        let way = |emitter: &Self, at: usize| emitter.towards(block, at).unwrap_or(own);
-        let depths: Vec<u32> = (site..=last)
-            .map(|at| match loading.binary_search(&at) {
-                Ok(case) => self.depth(cases[case]),
-                Err(_) => self.depth(way(self, at)),
-            })
-            .collect();
-        self.code.push(I::GlobalGet(self.context.layout.position()));
-        self.code.push(I::I32Const(site as i32));
-        self.code.push(I::I32Sub);
-        let default = self.depth(Label::Damaged);
-        self.code.push(I::BrTable(depths.into(), default));
-        let base = self.scratch(ValType::I32, 0);
-        for (&at, &case) in loading.iter().zip(&cases).rev() {
-            self.close(case);
-            self.code.push(I::GlobalGet(self.context.layout.frames_end()));
-            self.code.push(I::LocalSet(base));
-            self.load(at, block, base);
-            let way = way(self, at);
-            self.br(way);
-        }
-        self.close(own);
-        self.arrive(normal);
+        self.dispatch(block, site..last + 1, normal);
         self.close(rewinding);
         self.begin_unwinding(site);
         self.close(normal);

@@ -31,6 +31,7 @@ use super::function::{BlockKind, Function};
 use super::layout::{self, Layout};
 use super::liveness::{self, Liveness};
 use super::tables::Tables;
+use frames::Places;
 
 pub use encode::{bulk, encode_block_type, encode_type, reencode};
 
@@ -67,6 +68,8 @@ enum Label {
     Before(usize),
     /// Ends where the function returns after its frame was saved.
     Save,
+    /// The same for a frame whose callee seems to have been saved.
+    Unwound,
     /// Ends where the function traps because its saved frame was forged.
     Damaged,
     /// Ends where the function is left by an exception.
@@ -119,6 +122,7 @@ struct Emitter<'f, 'a, 'c> {
     scratch: BTreeMap<(u8, usize), u32>,
     sites: Vec<Site>,
     site_of_op: BTreeMap<usize, usize>,
+    places: Places,
     frame_depth: i64,
     function_index: u32,
     /// The `try_table`s around what is emitted.
@@ -133,16 +137,6 @@ fn type_key(ty: ValType) -> u8 {
         ValType::F64 => 3,
         ValType::V128 => 4,
         ValType::Ref(_) => 5,
-    }
-}
-
-/// Bytes that a value takes in a frame: no more than it has. Widening it would be one operation
-/// more, and if the value doesn't change in a loop, one that the compiler does before the loop.
-fn saved_bytes(ty: ValType) -> u64 {
-    match ty {
-        ValType::I32 | ValType::F32 => 4,
-        ValType::V128 => 16,
-        _ => 8,
     }
 }
 
@@ -183,6 +177,7 @@ pub fn emit<'a>(
         scratch: BTreeMap::new(),
         sites: Vec::new(),
         site_of_op: BTreeMap::new(),
+        places: Places::default(),
         frame_depth: frame_depth(function),
         function_index,
         tries: Vec::new(),
@@ -190,6 +185,7 @@ pub fn emit<'a>(
     emitter.number_sites();
     emitter.check_loops()?;
     emitter.assign_homes();
+    emitter.places = Places::new(&emitter.sites);
     emitter.body();
     emitter.hints.sort_unstable();
     Ok(Emitted { extra_locals: emitter.extra_locals, code: emitter.code, hints: emitter.hints })
@@ -296,8 +292,9 @@ impl Emitter<'_, '_, '_> {
         self.code.push(I::I64Const(delta));
         self.code.push(I::I64Add);
         self.code.push(I::LocalSet(self.fuel));
-        self.open(Label::Save);
         self.open(Label::Damaged);
+        self.open(Label::Save);
+        self.open(Label::Unwound);
         if self.context.exceptions {
             self.open(Label::Thrown);
         }
@@ -307,7 +304,7 @@ impl Emitter<'_, '_, '_> {
         for index in 0..self.function.ops.len() {
             self.op(index);
         }
-        debug_assert_eq!(self.nest[..2], [Label::Save, Label::Damaged]);
+        debug_assert_eq!(self.nest[..3], [Label::Damaged, Label::Save, Label::Unwound]);
         // After the function's own `End`: results are in slots.
         for (height, &ty) in self.function.results.clone().iter().enumerate() {
             let slot = self.slot(height, ty);
@@ -320,13 +317,12 @@ impl Emitter<'_, '_, '_> {
         if self.context.exceptions {
             self.leave_by_exception();
         }
-        self.close(Label::Damaged);
-        self.code.push(I::I32Const(layout::TRAP_DAMAGED));
-        self.code.push(I::GlobalSet(self.context.layout.trap()));
-        self.code.push(I::Unreachable);
-        self.close(Label::Save);
+        self.end_frame();
         self.no_results();
         self.code.push(I::I64Const(layout::UNWOUND));
+        self.code.push(I::Return);
+        self.close(Label::Damaged);
+        self.trap_damaged();
         self.code.push(I::End);
     }
 }

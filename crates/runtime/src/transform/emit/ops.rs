@@ -216,11 +216,6 @@ impl<'a> Emitter<'_, 'a, '_> {
         if self.context.exceptions {
             self.leave_if_thrown(self.sites[site].region);
         }
-        // Nothing returns while frames are being restored, unless they were forged.
-        self.code.push(I::LocalGet(self.fuel));
-        self.code.push(I::I64Const(layout::UNWOUND));
-        self.code.push(I::I64Ne);
-        self.damaged_if();
         self.save_frame(site);
         self.close(spent);
     }

@@ -102,7 +102,7 @@ impl Emitter<'_, '_, '_> {
         }
     }
 
-    fn is_loop(&self, op: usize) -> bool {
+    pub(super) fn is_loop(&self, op: usize) -> bool {
         matches!(self.function.ops[op].op, Operator::Loop { .. })
     }
 
