@@ -19,7 +19,7 @@ struct Mutant {
     tests: &'static str,
 }
 
-const MUTANTS: [Mutant; 15] = [
+const MUTANTS: [Mutant; 16] = [
     Mutant {
         name: "nan-unseen",
         rule: "floats: a NaN that was born sends the task to the canonical build",
