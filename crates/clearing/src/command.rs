@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::figures::NewTask;
 use crate::fixed::FixedCommand;
+use crate::forget::Ended;
 use crate::payments::PaymentCommand;
 
 /// When and as what number in the journal a command is decided. The sequence is what new ids
@@ -231,6 +232,12 @@ pub enum Command {
     LapseMachine {
         /// Which.
         machine: MachineId,
+    },
+    /// Forget what is over. Whoever asks has written down how it ended, and answers for it from
+    /// now on, also to those who ask for it again under its id.
+    Forget {
+        /// Which.
+        ended: Ended,
     },
     /// Time passes: leases end that are over their term or stand still, and jobs that found no
     /// ask look again.

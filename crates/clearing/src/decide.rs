@@ -3,6 +3,7 @@
 
 mod accounts;
 mod fixed;
+mod forget;
 mod instruments;
 mod jobs;
 mod leases;
@@ -13,6 +14,7 @@ mod sellers;
 mod submission;
 
 pub use sellers::MACHINE_FAULTS;
+pub use submission::top_up_id;
 
 use base::{AttemptId, LeaseId, OrderId, TransferId};
 use ledger::AccountKey;
@@ -97,6 +99,10 @@ impl Desk<'_> {
                 self.fault_lease_by_rule(*machine, *lease, reason)
             }
             Command::LapseMachine { machine } => self.lapse_machine(*machine),
+            Command::Forget { ended } => {
+                self.forget(ended);
+                Ok(())
+            }
             Command::Tick => {
                 self.end_overdue();
                 self.fixed_tick();
@@ -149,7 +155,7 @@ impl Desk<'_> {
         // next: an id that is taken must not stop a settlement.
         let transfer = (0u64..)
             .map(|salt| TransferId::derive(&[&sequence, &event, &salt.to_be_bytes()]))
-            .find(|id| self.state.ledger.transfer(*id).is_none())
+            .find(|id| self.state.ledger.named(*id).is_none())
             .expect("some id is free");
         self.push(Event::Transferred { transfer, from, to, amount_nanocredits, reason });
     }

@@ -13,6 +13,7 @@ use crate::command::AttemptEnd;
 use crate::fees::{FeeSchedule, LeaseFees};
 use crate::figures::NewTask;
 use crate::fixed::{FixedEvent, FixedFlow};
+use crate::forget::Ended;
 use crate::payments::PaymentEvent;
 
 /// Why money moved.
@@ -238,4 +239,6 @@ pub enum Event {
     TaskDone { task: TaskId, result: Digest },
     /// No machine can run a task.
     TaskRefused { task: TaskId, reason: String },
+    /// What was over is forgotten.
+    Forgotten { ended: Ended },
 }

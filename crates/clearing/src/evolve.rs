@@ -2,6 +2,7 @@
 //! so that replaying an old journal under newer rules gives what happened then.
 
 mod fixed;
+mod forget;
 mod payments;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -36,6 +37,7 @@ impl State {
                     jobs: Vec::new(),
                     machines: Vec::new(),
                     open_payments: BTreeSet::new(),
+                    fixed_bought: BTreeSet::new(),
                 };
                 assert!(self.accounts.insert(*account, opened).is_none(), "{FITS}");
             }
@@ -101,12 +103,18 @@ impl State {
             Event::TaskRefused { task, reason } => {
                 self.end_task(*task, TaskPhase::Refused { reason: reason.clone() });
             }
+            Event::Forgotten { ended } => self.fold_forgotten(ended),
         }
     }
 
     fn fold_transfer(&mut self, transfer: Transfer, reason: TransferReason) {
         let amount = transfer.amount_nanocredits;
-        if let Err(rejection) = self.ledger.post(transfer) {
+        // The ids of others are made here: nobody asks for them again.
+        let posted = match reason {
+            TransferReason::Deposit | TransferReason::Hold => self.ledger.post(transfer),
+            _ => self.ledger.post_unnamed(transfer),
+        };
+        if let Err(rejection) = posted {
             panic!("{FITS}: {rejection}");
         }
         if let AccountKey::Escrow(job) = transfer.from {
@@ -123,7 +131,7 @@ impl State {
             }
         }
         if let AccountKey::Escrow(job) = transfer.to {
-            self.touch(job);
+            self.touch(job).holds.push(transfer.transfer);
         }
         if let TransferReason::Settlement { lease } = reason {
             let lease = self.lease_mut(lease);
@@ -157,7 +165,6 @@ impl State {
                     transforms: Vec::new(),
                     region: String::new(),
                     open_leases: Vec::new(),
-                    leases: Vec::new(),
                     earned_nanocredits: 0,
                     speed_mfuel_per_s: 0,
                     speed_at_ms: None,
@@ -235,8 +242,8 @@ impl State {
                 at_ms,
             } => {
                 let instrument = self.instrument_id(instrument);
-                let only_group = ask.and_then(|ask| self.order(ask)?.order.group);
                 let placing = self.touch(*job);
+                let only_group = placing.ask_group;
                 placing.bid = Some(*order);
                 let (owner, restrictions) = (placing.account, placing.restrictions());
                 let price = *price_nanocredits_per_tfuel;
@@ -293,6 +300,8 @@ impl State {
                     exhaustion_at_ms: None,
                     released_nanocredits: 0,
                     ask: *ask,
+                    ask_group: ask.and_then(|ask| self.order(ask)?.order.group),
+                    holds: Vec::new(),
                     filters: filters.clone(),
                     phase: JobPhase::Active,
                     tasks: tasks.iter().map(|(task, _)| *task).collect(),
@@ -386,9 +395,7 @@ impl State {
                 let job = self.touch(*job);
                 job.leases.push(*lease);
                 job.open_leases.insert(*lease);
-                let machine = self.machine_mut(*machine);
-                machine.leases.push(*lease);
-                machine.open_leases.push(*lease);
+                self.machine_mut(*machine).open_leases.push(*lease);
             }
             Event::LeaseClosed { lease, end, at_ms } => {
                 let closed = self.lease_mut(*lease);

@@ -41,6 +41,17 @@ pub struct FixedOffer {
     pub open: BTreeSet<LeaseId>,
 }
 
+impl FixedOffer {
+    /// Its place among the offers of its instrument, if a unit is free.
+    pub(crate) fn priority(&self, machine: MachineId) -> Option<FixedPriority> {
+        let free = self.open.len() < self.units as usize;
+        free.then_some((self.price_nanocredits_per_hour, self.since_ms, machine))
+    }
+}
+
+/// Price, then time: what is taken first is least.
+pub(crate) type FixedPriority = (i64, i64, MachineId);
+
 /// Why a fixed lease is over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum FixedEnd {
@@ -146,7 +157,8 @@ pub fn fixed_lease_id(account: AccountId, client_lease_id: &str) -> LeaseId {
 /// What can be asked about fixed leases.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum FixedCommand {
-    /// A machine offers units; zero takes the offer back and leaves open leases as they are.
+    /// A machine offers units; zero takes the offer back and leaves open leases as they are. Who
+    /// offers a unit has the bond for it.
     Offer {
         /// Which.
         machine: MachineId,

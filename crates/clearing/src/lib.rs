@@ -11,7 +11,8 @@
 //!
 //! Where things are: `command` and `event` are the interface; `records` and `state` hold what
 //! is known; `evolve` folds; `decide` and the modules below it hold the rules; `escrow` and
-//! `tariff` and `fees` hold the arithmetic of money; `payments` is how it comes in and goes out.
+//! `tariff` and `fees` hold the arithmetic of money; `payments` is how it comes in and goes out;
+//! `forget` is what memory lets go.
 
 pub mod attributes;
 pub mod command;
@@ -23,6 +24,7 @@ mod evolve;
 mod fees;
 mod figures;
 pub mod fixed;
+mod forget;
 pub mod payments;
 mod read;
 mod records;
@@ -32,12 +34,13 @@ mod state;
 mod tariff;
 
 pub use command::{AttemptEnd, Command, Context};
-pub use decide::{MACHINE_FAULTS, apply, decide};
+pub use decide::{MACHINE_FAULTS, apply, decide, top_up_id};
 pub use event::{AttemptOutcome, Event, LeaseEnd, TransferReason};
 pub use fees::{BASIS_POINTS, FeeSchedule, LeaseFees};
 pub use figures::{NewTask, TaskFigures};
-pub use ledger::AccountKey;
-pub use read::{AttemptToRun, OrderInfo};
+pub use forget::Ended;
+pub use ledger::{AccountKey, TransferRejection};
+pub use read::{AttemptToRun, Counts, OrderInfo};
 pub use records::{
     Account, Attempt, Job, JobPhase, Lease, LeasePhase, Machine, OrderLink, Seller, Task, TaskPhase,
 };

@@ -41,6 +41,15 @@ pub struct AttemptToRun {
     pub fuel_allowance: u64,
 }
 
+/// How many there are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Counts {
+    /// Tasks.
+    pub tasks: usize,
+    /// Attempts.
+    pub attempts: usize,
+}
+
 /// An order with what clearing knows of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct OrderInfo<'a> {
@@ -90,7 +99,9 @@ impl State {
             | AccountKey::Withheld(account)
             | AccountKey::Outgoing(account) => Some(account),
             AccountKey::Escrow(job) => self.jobs.get(&job).map(|job| job.account),
-            _ => None,
+            AccountKey::LeaseEscrow(lease) => self.fixed_leases.get(&lease).map(|l| l.account),
+            AccountKey::Bond(lease) => self.fixed_leases.get(&lease).map(|l| self.seller_of(l)),
+            AccountKey::Fees | AccountKey::AuditFund | AccountKey::Outside => None,
         }
     }
 
@@ -104,9 +115,25 @@ impl State {
         self.ledger.balance(AccountKey::Outgoing(account))
     }
 
-    /// What an account has set aside for jobs that are not over.
+    /// What an account has set aside for jobs and leases that are not over.
     pub fn account_escrow_nanocredits(&self, account: AccountId) -> i64 {
-        self.account_jobs(account).map(|job| self.escrow_nanocredits(job.job)).sum()
+        let jobs = self.account_jobs(account).map(|job| self.escrow_nanocredits(job.job));
+        let bought = self.accounts.get(&account).into_iter().flat_map(|found| &found.fixed_bought);
+        let leases = bought.map(|lease| self.ledger.balance(AccountKey::LeaseEscrow(*lease)));
+        jobs.chain(leases).sum()
+    }
+
+    /// What an account has at stake as a seller of fixed leases.
+    pub fn account_bond_nanocredits(&self, account: AccountId) -> i64 {
+        let offers =
+            self.account_machines(account).filter_map(|m| self.fixed_offers.get(&m.machine));
+        let open = offers.flat_map(|offer| &offer.open);
+        open.map(|lease| self.ledger.balance(AccountKey::Bond(*lease))).sum()
+    }
+
+    /// Who lets a fixed lease's unit.
+    pub fn seller_of(&self, lease: &FixedLease) -> AccountId {
+        self.machines[&lease.machine].owner
     }
 
     /// What is left of a job's money.
@@ -122,6 +149,23 @@ impl State {
     /// What machines let by the hour, by machine.
     pub fn fixed_offers(&self) -> impl Iterator<Item = (MachineId, &FixedOffer)> {
         self.fixed_offers.iter().map(|(machine, offer)| (*machine, offer))
+    }
+
+    /// Offers of an instrument that have a free unit, in the order in which they are taken.
+    pub fn free_offers(&self, instrument: &str) -> impl Iterator<Item = (MachineId, &FixedOffer)> {
+        let listed = self.fixed_book.get(instrument).into_iter().flatten();
+        listed.map(|(_, _, machine)| (*machine, &self.fixed_offers[machine]))
+    }
+
+    /// What a machine lets by the hour.
+    pub fn fixed_offer(&self, machine: MachineId) -> Option<&FixedOffer> {
+        self.fixed_offers.get(&machine)
+    }
+
+    /// Leases for a fixed time that are not over.
+    pub fn open_fixed_leases(&self) -> impl Iterator<Item = &FixedLease> {
+        let open = self.fixed_offers.values().flat_map(|offer| &offer.open);
+        open.map(|lease| &self.fixed_leases[lease])
     }
 
     /// A lease for a fixed time.
@@ -182,7 +226,7 @@ impl State {
         Some(OrderInfo { order, link, instrument })
     }
 
-    /// Every order ever placed, by id.
+    /// Every order that is known, by id.
     pub fn orders(&self) -> impl Iterator<Item = OrderInfo<'_>> {
         self.order_links.keys().filter_map(|order| self.order(*order))
     }
@@ -230,6 +274,11 @@ impl State {
     /// A job's tasks, in the order of submission.
     pub fn job_tasks(&self, job: JobId) -> impl Iterator<Item = &Task> {
         self.jobs.get(&job).into_iter().flat_map(|job| &job.tasks).map(|task| &self.tasks[task])
+    }
+
+    /// How many tasks and attempts are known.
+    pub fn counts(&self) -> Counts {
+        Counts { tasks: self.tasks.len(), attempts: self.attempts.len() }
     }
 
     /// An attempt, live or ended.
@@ -312,7 +361,7 @@ impl State {
         Terms {
             filters: job.filters.clone(),
             only_ask: job.ask,
-            only_group: job.ask.and_then(|ask| self.order(ask)?.order.group),
+            only_group: job.ask_group,
             ..Terms::default()
         }
     }

@@ -3,9 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use base::{
-    AccountId, AttemptId, Digest, JobId, LeaseId, MachineId, OrderId, PaymentId, TaskId, Usage,
+    AccountId, AttemptId, Digest, JobId, LeaseId, MachineId, OrderId, PaymentId, TaskId,
+    TransferId, Usage,
 };
-use market::{Filters, Restriction};
+use market::{Filters, GroupId, Restriction};
 use serde::{Deserialize, Serialize};
 
 use crate::event::{AttemptOutcome, LeaseEnd};
@@ -25,6 +26,8 @@ pub struct Account {
     pub machines: Vec<MachineId>,
     /// Its payments that are not over.
     pub open_payments: BTreeSet<PaymentId>,
+    /// Leases for a fixed time that it bought and that are not over.
+    pub fixed_bought: BTreeSet<LeaseId>,
 }
 
 /// A machine.
@@ -50,8 +53,6 @@ pub struct Machine {
     pub region: String,
     /// Open leases, oldest first.
     pub open_leases: Vec<LeaseId>,
-    /// All leases, oldest first.
-    pub leases: Vec<LeaseId>,
     /// Earned in all, after fees.
     pub earned_nanocredits: i64,
     /// Millions of fuel per second and slot, as the exchange measured it; 0 before.
@@ -122,6 +123,10 @@ pub struct Job {
     pub released_nanocredits: i64,
     /// Takes only this ask (see [`market::Terms::only_ask`]).
     pub ask: Option<OrderId>,
+    /// The group of that ask.
+    pub ask_group: Option<GroupId>,
+    /// Transfers that set money aside for it, whose ids come from outside.
+    pub holds: Vec<TransferId>,
     /// What it wants of machines.
     pub filters: Filters,
     /// Where it is in its life.

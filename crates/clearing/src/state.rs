@@ -1,6 +1,6 @@
 //! Everything that clearing knows.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use base::{AccountId, AttemptId, Digest, JobId, LeaseId, MachineId, OrderId, PaymentId, TaskId};
 use ledger::Ledger;
@@ -8,7 +8,7 @@ use market::{Capacity, GroupId, Market, Order, first_instruments};
 use serde::{Deserialize, Serialize};
 
 use crate::fees::FeeSchedule;
-use crate::fixed::{FixedLease, FixedOffer};
+use crate::fixed::{FixedLease, FixedOffer, FixedPriority};
 use crate::payments::Payment;
 use crate::records::{Account, Attempt, Job, Lease, Machine, OrderLink, Task};
 use crate::rules::Rules;
@@ -16,12 +16,12 @@ use crate::rules::Rules;
 /// Version of the state's encoding. Rises with every change of it, so that a snapshot of another
 /// one is folded from the journal instead of being misread. The journals that are kept as
 /// fixtures notice when it should have risen.
-pub const STATE_VERSION: u32 = 5;
+pub const STATE_VERSION: u32 = 6;
 
 /// The whole state: a fold of [`State::evolve`] over all events, from [`State::new`].
 ///
-/// Jobs, orders and leases that ended stay in memory in this first version; they are out of
-/// every index that a command walks, so that only memory grows.
+/// What ended stays until it is forgotten ([`crate::Ended`]), out of every index that a command
+/// walks.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct State {
     pub(crate) rules: Rules,
@@ -41,6 +41,8 @@ pub struct State {
     pub(crate) client_orders: BTreeMap<(MachineId, String), OrderId>,
     pub(crate) payments: BTreeMap<PaymentId, Payment>,
     pub(crate) fixed_offers: BTreeMap<MachineId, FixedOffer>,
+    /// Offers that have a free unit, by instrument, in the order in which they are taken.
+    pub(crate) fixed_book: BTreeMap<String, BTreeSet<FixedPriority>>,
     pub(crate) fixed_leases: BTreeMap<LeaseId, FixedLease>,
     /// Every version that was ever set, by version.
     pub(crate) fees: BTreeMap<u32, FeeSchedule>,
@@ -71,6 +73,7 @@ impl State {
             client_orders: BTreeMap::new(),
             payments: BTreeMap::new(),
             fixed_offers: BTreeMap::new(),
+            fixed_book: BTreeMap::new(),
             fixed_leases: BTreeMap::new(),
             fees: BTreeMap::new(),
         }

@@ -225,13 +225,13 @@ fn the_best_offer_is_taken_whose_seller_has_the_bond() {
         *instrument = "cpu.2g.any".to_owned();
     }
     assert_eq!(code(world.run(vm)), "not_a_fixed_instrument");
-    world.ok(offer(0, 2, PRICE / 2));
-    world.ok(offer(1, 2, PRICE));
-    assert_eq!(code(world.run(open("a", PRICE))), "no_offer", "nobody has a bond");
+    assert_eq!(code(world.run(offer(0, 2, PRICE / 2))), "insufficient_funds", "it has no bond");
     for n in 0..2 {
         let (transfer, account) = (TransferId(60 + n), seller(n));
         world.ok(Command::Deposit { transfer, account, amount_nanocredits: BOND });
     }
+    world.ok(offer(0, 2, PRICE / 2));
+    world.ok(offer(1, 2, PRICE));
     for (id, limit, status, seller_of) in [
         ("a", PRICE / 2 - 1, "no_offer", None),
         ("a", PRICE, "ok", Some(0)),
@@ -247,12 +247,55 @@ fn the_best_offer_is_taken_whose_seller_has_the_bond() {
         let lease = world.state.fixed_lease(fixed_lease_id(BUYER, id));
         assert_eq!(lease.map(|lease| lease.machine), seller_of.map(machine), "{id}");
     }
-    // Nobody lets to themselves.
-    let mut own = open("e", PRICE);
-    if let Command::Fixed(FixedCommand::Open { account, .. }) = &mut own {
-        *account = seller(1);
+}
+
+#[test]
+fn nobody_lets_to_themselves_and_a_unit_is_free_again_at_its_old_place() {
+    let mut world = World::new(3, 1);
+    for n in 0..3 {
+        let (transfer, account) = (TransferId(60 + n), seller(n));
+        world.ok(Command::Deposit { transfer, account, amount_nanocredits: 2 * BOND });
+        world.now_ms += 1;
+        world.ok(offer(n, 1, PRICE));
     }
-    assert_eq!(code(world.run(own)), "no_offer");
+    let by = |account, id: &str| {
+        Command::Fixed(FixedCommand::Open {
+            account,
+            client_lease_id: id.to_owned(),
+            instrument: TEST_FIXED.to_owned(),
+            limit_nanocredits_per_hour: PRICE,
+        })
+    };
+    let of = |world: &World, account, id: &str| {
+        world.state.fixed_lease(fixed_lease_id(account, id)).map(|lease| lease.machine)
+    };
+    // The oldest offer is its own.
+    world.ok(by(seller(0), "own"));
+    assert_eq!(of(&world, seller(0), "own"), Some(machine(1)));
+    world.ok(by(BUYER, "first"));
+    assert_eq!(of(&world, BUYER, "first"), Some(machine(0)));
+    let lease = fixed_lease_id(BUYER, "first");
+    world.ok(Command::Fixed(FixedCommand::Notice { account: BUYER, lease }));
+    world.now_ms += 60_000;
+    world.ok(Command::Tick);
+    world.ok(by(BUYER, "again"));
+    assert_eq!(of(&world, BUYER, "again"), Some(machine(0)), "before the younger one");
+}
+
+#[test]
+fn who_spends_the_bond_offers_nothing_any_more() {
+    let mut world = world();
+    world.ok(offer(0, 2, PRICE));
+    world.ok(open("a", PRICE));
+    let units =
+        |world: &World| world.state.fixed_offers().map(|(_, offer)| offer.units).sum::<u32>();
+    assert_eq!(units(&world), 2);
+    assert_eq!(code(world.run(open("b", PRICE))), "no_offer", "there is one bond only");
+    world.ok(Command::Tick);
+    assert_eq!(units(&world), 0);
+    assert!(the_lease(&world).closed.is_none(), "what is let stays let");
+    assert_eq!(code(world.run(offer(0, 2, PRICE))), "insufficient_funds");
+    world.ok(offer(0, 1, PRICE));
 }
 
 #[test]

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use base::{JobId, OrderId, TransferId, Usage};
 use clearing::fixed::{FixedCommand, FixedEvent, TEST_FIXED, fixed_lease_id};
 use clearing::payments::{PaymentCommand, PaymentDirection, PaymentPhase, payment_id};
-use clearing::{AttemptEnd, Command, Event};
+use clearing::{AttemptEnd, Command, Ended, Event, State};
 use ledger::AccountKey;
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
@@ -32,6 +32,7 @@ enum Step {
     Pay { id: u8, amount: i64, verb: u8 },
     Fees { maker: u32, taker: u32 },
     Fixed { n: u8, id: u8, amount: i64, verb: u8 },
+    Forget { some: u8 },
     Tick { ms: i64 },
 }
 
@@ -60,7 +61,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => (0..12u8).prop_map(|which| Step::Instruments { which }),
         1 => (0..6u8).prop_map(|job| Step::Cancel { job }),
         1 => any::<u8>().prop_map(|order| Step::CancelOrder { order }),
-        4 => (0..6u8, 0..4u8, 0..300_000i64)
+        6 => (0..6u8, 0..4u8, 0..300_000i64)
             .prop_map(|(job, transfer, amount)| Step::TopUp { job, transfer, amount }),
         2 => (0..4u8, 0..3_000_000_000i64, 0..8u8)
             .prop_map(|(id, amount, verb)| Step::Pay { id, amount, verb }),
@@ -68,9 +69,23 @@ fn step() -> impl Strategy<Value = Step> {
         5 => (0..3u8, 0..3u8, 1..200i64, 0..9u8)
             .prop_map(|(n, id, amount, verb)| Step::Fixed { n, id, amount, verb }),
         1 => (0..30u8).prop_map(|n| Step::Retire { n }),
+        2 => any::<u8>().prop_map(|some| Step::Forget { some }),
         2 => prop_oneof![9 => 0..10_000i64, 1 => 600_000..30_000_000i64]
             .prop_map(|ms| Step::Tick { ms }),
     ]
+}
+
+fn everything(state: &State, some: u8) -> Ended {
+    fn part<T>(all: impl Iterator<Item = T>, some: u8) -> Vec<T> {
+        all.enumerate().filter(|(n, _)| some >> (n % 8) & 1 == 1).map(|(_, id)| id).collect()
+    }
+    Ended {
+        jobs: part(state.jobs().map(|job| job.job), some),
+        orders: part(state.orders().map(|info| info.order.order), some),
+        payments: part(state.payments().map(|payment| payment.payment), some),
+        fixed_leases: part(state.fixed_leases().map(|lease| lease.lease), some),
+        deposits: part(state.ledger().all_named().map(|posted| posted.transfer), some),
+    }
 }
 
 fn nth_order(world: &World, n: u8) -> OrderId {
@@ -199,6 +214,8 @@ fn run(steps: Vec<Step>) -> BTreeMap<String, u32> {
                 Command::SetFees { maker_basis_points: maker, taker_basis_points: taker }
             }
             Step::Fixed { n, id, amount, verb } => Command::Fixed(fixed(n, id, amount, verb)),
+            // Of everything, over or not: a part.
+            Step::Forget { some } => Command::Forget { ended: everything(&world.state, some) },
             Step::Tick { ms } => {
                 world.now_ms += ms;
                 Command::Tick
@@ -318,6 +335,7 @@ fn random_commands_reach_every_kind_of_event() {
         "TaskRefused",
         "SellerRestricted",
         "RefusalNoted",
+        "Forgotten",
         "MachineRetired",
         "Payment",
         "FeesSet",

@@ -8,6 +8,7 @@
 mod blobs;
 mod error;
 mod feed;
+mod fixed;
 mod jobs;
 mod market;
 mod money;

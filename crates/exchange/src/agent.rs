@@ -13,6 +13,7 @@ use axum::extract::ws::rejection::WebSocketUpgradeRejection;
 use axum::extract::ws::{Message, WebSocket, WebSocketUpgrade};
 use axum::response::Response;
 use base::{AccountId, AttemptId, Digest, MachineId, OrderId};
+use clearing::fixed::FixedCommand;
 use clearing::{Command, OrderLink};
 use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{SinkExt, StreamExt};
@@ -20,6 +21,7 @@ use tokio::sync::{mpsc, oneshot};
 use wire::{OfferTerms, SignedReceipt, Standing, ToAgent, ToExchange};
 
 use crate::app::App;
+use crate::blobs::BlobStore;
 use crate::calibration::{Measuring, Next};
 use crate::config::limits;
 use crate::core::Core;
@@ -298,6 +300,28 @@ impl Agent<'_> {
                 self.command(Command::CloseLease { machine, lease, reason }, About::Close).await
             }
             ToExchange::Receipt(signed) => self.receipt(signed).await,
+            ToExchange::OfferFixed { instrument, units, price_nanocredits_per_hour } => {
+                match self.may_sell().await {
+                    Ok(true) => {}
+                    // Who may not sell may still withdraw.
+                    Ok(false) if units == 0 => {}
+                    Ok(false) => {
+                        let code = "account_frozen".to_owned();
+                        let message = "the machine's account is frozen or banned".to_owned();
+                        let refused = ToAgent::FixedRefused { code, message };
+                        return self.direct.send(refused).await.is_ok();
+                    }
+                    Err(_) => return false,
+                }
+                let offer =
+                    FixedCommand::Offer { machine, instrument, units, price_nanocredits_per_hour };
+                self.command(Command::Fixed(offer), About::FixedOffer).await
+            }
+            ToExchange::ProbeAnswer { lease, nonce } => {
+                let connection = self.connection;
+                let request = Request::ProbeAnswer { machine, connection, lease, nonce };
+                self.app.sequencer.send(request).await.is_ok()
+            }
             ToExchange::MeasureReady { .. }
             | ToExchange::Measured { .. }
             | ToExchange::MeasureFailed { .. } => true,
@@ -386,8 +410,13 @@ impl Agent<'_> {
         let Ok(blobs) = Granted::now(self.app, Reader::Machine(machine)).await else {
             return false;
         };
+        let is_live = move |core: &mut Core| {
+            core.state.attempt_to_run(attempt).is_some_and(|run| run.machine == machine)
+        };
+        let Ok(is_live) = self.app.sequencer.read(is_live).await else { return false };
         let checked = tokio::task::spawn_blocking(move || {
-            receipts::check(&blobs, exchange, machine, &public_key, signed)
+            let blobs: Option<&dyn BlobStore> = if is_live { Some(&blobs) } else { None };
+            receipts::check(blobs, exchange, machine, &public_key, signed)
         });
         match checked.await {
             Ok(Ok((command, results))) => {

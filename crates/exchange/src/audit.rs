@@ -72,8 +72,8 @@ impl Held {
                 mismatched_accounts.push(key);
             }
         }
-        // Accounts that only the table knows.
-        for (key, found) in added_up {
+        // Accounts that only the table knows. Memory keeps none that holds nothing.
+        for (key, found) in added_up.into_iter().filter(|(_, found)| *found != 0) {
             sum += i128::from(found);
             mismatched_accounts.push(key);
         }

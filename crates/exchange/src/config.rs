@@ -48,6 +48,9 @@ pub struct Config {
     /// After a start, machines have at least this long to come back: they may notice only late
     /// that the exchange is there again.
     pub start_grace_ms: u64,
+    /// How often it is asked whether the unit of a fixed lease is there; the answer must come
+    /// before the next time.
+    pub probe_ms: u64,
     /// A connection that takes nothing of its answer for this long is closed.
     pub answer_stall_ms: u64,
     /// A connection must have sent a request's head within this.
@@ -96,6 +99,8 @@ pub struct Config {
     pub feed_heartbeat_ms: u64,
     /// A state snapshot is written every so many journal entries.
     pub snapshot_entries: u64,
+    /// How long what is over stays in memory; then it is read from the database.
+    pub keep_ended_ms: i64,
     /// Who moves real money.
     pub payments: Arc<dyn PaymentProvider>,
     /// How often it is asked about payments that it has not settled yet.
@@ -115,6 +120,7 @@ impl Config {
             lapse_after_ms: 6_000,
             reconnect_grace_ms: 3_000,
             start_grace_ms: 15_000,
+            probe_ms: 5_000,
             answer_stall_ms: 20_000,
             request_head_ms: 60_000,
             blob_max_bytes: 64 << 20,
@@ -139,6 +145,7 @@ impl Config {
             feed_ring: 1_024,
             feed_heartbeat_ms: 5_000,
             snapshot_entries: 10_000,
+            keep_ended_ms: 10 * 60 * 1_000,
             payments: Arc::new(ManualPayments),
             payment_poll_ms: 30_000,
         }
@@ -156,6 +163,8 @@ pub(crate) mod limits {
     pub const AGENT_QUEUE: usize = 1_024;
     /// Commands decided in one transaction.
     pub const BATCH: usize = 256;
+    /// What is forgotten in one transaction; ten tasks of a job count as one more.
+    pub const FORGOTTEN: usize = 256;
     /// Requests waiting for the sequencer; more wait in their own connections.
     pub const REQUEST_QUEUE: usize = 4_096;
     /// Tasks of one job.

@@ -11,9 +11,11 @@ use clearing::{Command, Context, Event, OrderLink, Rejection, State};
 use wire::AttemptProgress;
 
 use crate::config::{Config, limits};
+use crate::endings::Endings;
 use crate::feed::Feed;
 use crate::index::Index;
 use crate::presence::Presence;
+use crate::probes::Probes;
 use crate::snapshot::{self, Restored};
 use crate::store::{Entry, StoreError, StoreReader};
 
@@ -40,6 +42,8 @@ pub(crate) struct Core {
     pub state: State,
     /// What is looked up per account.
     pub index: Index,
+    /// What is over and in memory still.
+    pub endings: Endings,
     /// Sequence of the last journal entry in it.
     pub sequence: u64,
     /// Time of that entry: the next is not earlier.
@@ -48,6 +52,8 @@ pub(crate) struct Core {
     pub heartbeat_ms: u64,
     /// Who is connected.
     pub presence: Presence,
+    /// Whether the units of fixed leases are there.
+    pub probes: Probes,
     /// Fuel of live attempts by their last heartbeat.
     progress: BTreeMap<AttemptId, u64>,
     /// Heartbeats that brought news, per job that is not over.
@@ -69,6 +75,7 @@ impl Core {
             feed: Feed::new(config.feed_ring),
             state: State::default(),
             index: Index::default(),
+            endings: Endings::default(),
             sequence: 0,
             last_ms: 0,
             heartbeat_ms: config.heartbeat_ms,
@@ -76,6 +83,7 @@ impl Core {
                 Duration::from_millis(config.lapse_after_ms),
                 Duration::from_millis(config.reconnect_grace_ms),
             ),
+            probes: Probes::new(Duration::from_millis(config.probe_ms)),
             progress: BTreeMap::new(),
             heartbeats: BTreeMap::new(),
             digest: None,
@@ -97,6 +105,7 @@ impl Core {
         );
         (self.state, self.sequence, self.last_ms) = (folded.state, folded.sequence, folded.now_ms);
         self.index = Index::of(&self.state);
+        self.endings = Endings::of(&self.state, self.last_ms);
         self.feed.begin_at(self.sequence);
         (self.digest, self.digest_due) = (None, None);
         Ok(())
@@ -113,6 +122,7 @@ impl Core {
         self.last_ms = entry.now_ms;
         for event in &entry.events {
             self.index.follow(&self.state, event);
+            self.endings.follow(&self.state, event, entry.now_ms);
             match event {
                 Event::AttemptEnded { attempt, .. } => {
                     self.progress.remove(attempt);
@@ -152,6 +162,21 @@ impl Core {
         }
     }
 
+    /// What memory holds, by kind.
+    pub fn held(&self) -> [(&'static str, usize); 8] {
+        let counts = self.state.counts();
+        [
+            ("jobs", self.index.jobs.len()),
+            ("tasks", counts.tasks),
+            ("attempts", counts.attempts),
+            ("leases", self.index.leases.len()),
+            ("orders", self.index.orders.len()),
+            ("payments", self.index.payments.len()),
+            ("fixed_leases", self.index.fixed_leases.len()),
+            ("ended", self.endings.len()),
+        ]
+    }
+
     /// A read begins: whatever it builds is paid from a new allowance.
     pub fn begin_read(&self) {
         self.read_left.set(limits::READ_COST);
@@ -164,13 +189,18 @@ impl Core {
         left.is_some()
     }
 
-    /// Machines that have leases or asks to lose by staying away.
+    /// Machines that have leases, asks or offers to lose by staying away.
     pub fn machines_at_stake(&self) -> Vec<MachineId> {
+        let lets = |machine: MachineId| {
+            let offer = self.state.fixed_offer(machine);
+            offer.is_some_and(|offer| offer.units > 0 || !offer.open.is_empty())
+        };
         self.state
             .machines()
             .filter(|machine| {
                 !machine.open_leases.is_empty()
                     || self.state.machine_asks(machine.machine).next().is_some()
+                    || lets(machine.machine)
             })
             .map(|machine| machine.machine)
             .collect()

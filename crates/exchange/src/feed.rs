@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use base::{AccountId, AttemptId, JobId, LeaseId, OrderId};
 use clearing::Event;
+use clearing::fixed::FixedEvent;
 use market::{InstrumentId, Side};
 use tokio::sync::broadcast;
 use wire::{
@@ -19,7 +20,7 @@ use wire::{
 
 use crate::config::limits;
 use crate::core::Core;
-use crate::views;
+use crate::views::{self, fixed as fixed_views};
 
 /// A message about an instrument, encoded once for everybody.
 #[derive(Debug)]
@@ -60,6 +61,7 @@ struct TouchedAccount {
     jobs: BTreeSet<JobId>,
     fills: Vec<FillView>,
     leases: BTreeSet<LeaseId>,
+    fixed_leases: BTreeSet<LeaseId>,
     attempts: BTreeSet<AttemptId>,
     wallet: bool,
 }
@@ -158,6 +160,22 @@ impl Touched {
                 self.note_lease(core, *lease, |account| {
                     account.leases.insert(*lease);
                 });
+            }
+            Event::Fixed(event) => {
+                let lease = match event {
+                    FixedEvent::Offered { .. } => return,
+                    FixedEvent::Opened { lease } => lease.lease,
+                    FixedEvent::Prolonged { lease, .. }
+                    | FixedEvent::Warned { lease, .. }
+                    | FixedEvent::NoticeGiven { lease, .. }
+                    | FixedEvent::WentDown { lease, .. }
+                    | FixedEvent::CameUp { lease, .. }
+                    | FixedEvent::Closed { lease, .. } => *lease,
+                };
+                let Some(found) = core.state.fixed_lease(lease) else { return };
+                for account in [found.account, core.state.seller_of(found)] {
+                    self.account(account).fixed_leases.insert(lease);
+                }
             }
             Event::ReceiptAccepted { attempt, .. } => {
                 let Some(found) = core.state.attempt(*attempt) else { return };
@@ -271,6 +289,12 @@ impl Core {
                 .into_iter()
                 .filter_map(|lease| self.state.lease(lease).map(views::lease))
                 .collect(),
+            fixed_leases: touched
+                .fixed_leases
+                .into_iter()
+                .filter_map(|lease| self.state.fixed_lease(lease))
+                .map(|lease| fixed_views::lease(self, lease))
+                .collect(),
             receipts: touched.attempts.into_iter().filter_map(receipt).collect(),
         }
     }
@@ -296,8 +320,10 @@ impl Core {
         let job_leases = |job: JobId| self.state.job(job).map(|job| &job.open_leases);
         let bought = self.state.account(account)?.jobs.iter().filter_map(|job| job_leases(*job));
         let mut leases: BTreeSet<LeaseId> = bought.flatten().copied().collect();
+        let mut fixed = self.state.account(account)?.fixed_bought.clone();
         for machine in self.state.account_machines(account) {
             leases.extend(&machine.open_leases);
+            fixed.extend(self.state.fixed_offer(machine.machine).iter().flat_map(|o| &o.open));
         }
         Some(AccountSnapshot {
             sequence: self.sequence,
@@ -309,6 +335,11 @@ impl Core {
             leases: leases
                 .into_iter()
                 .filter_map(|lease| self.state.lease(lease).map(views::lease))
+                .collect(),
+            fixed_leases: fixed
+                .into_iter()
+                .filter_map(|lease| self.state.fixed_lease(lease))
+                .map(|lease| fixed_views::lease(self, lease))
                 .collect(),
         })
     }

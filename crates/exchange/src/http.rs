@@ -11,8 +11,10 @@ mod candles;
 mod codes;
 mod document;
 mod feed;
+mod fixed;
 mod headers;
 mod health;
+mod history;
 mod jobs;
 mod machines;
 mod market;
@@ -121,6 +123,10 @@ fn described_routes() -> (Router<Arc<App>>, OpenApi) {
         .routes(routes!(candles::candles))
         .routes(routes!(candles::ticker))
         .routes(routes!(candles::reference_prices))
+        .routes(routes!(fixed::offers))
+        .routes(routes!(fixed::list, fixed::open))
+        .routes(routes!(fixed::show, fixed::notice))
+        .routes(routes!(fixed::set_offer))
         .routes(routes!(feed::connect))
         .routes(routes!(crate::agent::connect))
         .split_for_parts();

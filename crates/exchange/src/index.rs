@@ -1,18 +1,86 @@
 //! What is looked up per account, kept beside clearing's state so that no request walks what
 //! belongs to others. Follows the events, like the state itself.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use base::{AccountId, JobId, LeaseId, MachineId, OrderId, TaskId};
-use clearing::{Event, State};
+use base::{AccountId, JobId, LeaseId, MachineId, OrderId, PaymentId, TaskId};
+use clearing::fixed::{FixedEvent, FixedLease};
+use clearing::payments::PaymentEvent;
+use clearing::{Ended, Event, State};
+
+/// Whose a list is; absent is the operator's, of everybody's.
+pub(crate) type Owner = Option<AccountId>;
+
+/// Where something is in a list: what grows with its age, then its id.
+pub(crate) type Key<I> = (i64, I);
+
+/// Things of accounts, in the order in which they came.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Listing<I> {
+    of: BTreeMap<Owner, BTreeSet<Key<I>>>,
+    places: BTreeMap<I, (i64, Vec<Owner>)>,
+}
+
+impl<I> Default for Listing<I> {
+    fn default() -> Self {
+        Listing { of: BTreeMap::new(), places: BTreeMap::new() }
+    }
+}
+
+impl<I: Copy + Ord> Listing<I> {
+    fn add(&mut self, id: I, at: i64, owners: &[Owner]) {
+        for owner in owners {
+            self.of.entry(*owner).or_default().insert((at, id));
+        }
+        self.places.insert(id, (at, owners.to_vec()));
+    }
+
+    fn remove(&mut self, id: I) {
+        let Some((at, owners)) = self.places.remove(&id) else { return };
+        for owner in owners {
+            if let Some(own) = self.of.get_mut(&owner) {
+                own.remove(&(at, id));
+                if own.is_empty() {
+                    self.of.remove(&owner);
+                }
+            }
+        }
+    }
+
+    /// So many of an owner's, newest first, from before a place.
+    pub fn newest(&self, owner: Owner, before: Option<Key<I>>, limit: usize) -> Vec<Key<I>> {
+        let Some(own) = self.of.get(&owner) else { return Vec::new() };
+        match before {
+            Some(before) => own.range(..before).rev().take(limit).copied().collect(),
+            None => own.iter().rev().take(limit).copied().collect(),
+        }
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.places.len()
+    }
+
+    /// Where something is, and in whose lists.
+    pub fn place(&self, id: I) -> Option<(i64, &[Owner])> {
+        self.places.get(&id).map(|(at, owners)| (*at, owners.as_slice()))
+    }
+}
 
 /// See the module.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Index {
     /// In the order of placement.
-    orders: BTreeMap<AccountId, Vec<OrderId>>,
-    /// Bought or sold, in the order of opening.
-    leases: BTreeMap<AccountId, Vec<LeaseId>>,
+    pub orders: Listing<OrderId>,
+    /// By when they were submitted.
+    pub jobs: Listing<JobId>,
+    /// Bought or sold, by when they opened.
+    pub leases: Listing<LeaseId>,
+    /// By when they were requested; everybody's, too.
+    pub payments: Listing<PaymentId>,
+    /// Bought or sold, by when they opened; everybody's, too.
+    pub fixed_leases: Listing<LeaseId>,
+    job_leases: BTreeMap<JobId, Vec<LeaseId>>,
     /// Tasks that did not end, of jobs that are not over.
     job_tasks: BTreeMap<JobId, u64>,
     account_tasks: BTreeMap<AccountId, u64>,
@@ -22,18 +90,24 @@ impl Index {
     /// Of everything in the state.
     pub fn of(state: &State) -> Self {
         let mut index = Index::default();
-        let mut orders: Vec<_> = state.orders().map(|info| info.order).collect();
-        orders.sort_by_key(|order| (order.priority, order.order));
-        for order in orders {
-            index.orders.entry(order.owner).or_default().push(order.order);
+        for info in state.orders() {
+            index.add_order(state, info.order.order);
         }
-        let mut leases: Vec<_> = state.leases().collect();
-        leases.sort_by_key(|lease| (lease.opened_at_ms, lease.lease));
-        for lease in leases {
-            index.add_lease(state, lease.lease, lease.job, lease.machine);
+        for job in state.jobs() {
+            index.jobs.add(job.job, job.submitted_at_ms, &[Some(job.account)]);
+            for lease in state.job_leases(job.job) {
+                index.add_lease(state, lease.lease, lease.job, lease.machine, lease.opened_at_ms);
+            }
+            if !job.is_over() {
+                index.add_tasks(job.account, job.job, (job.pending.len() + job.live.len()) as u64);
+            }
         }
-        for job in state.jobs().filter(|job| !job.is_over()) {
-            index.add_tasks(job.account, job.job, (job.pending.len() + job.live.len()) as u64);
+        for payment in state.payments() {
+            let owners = [None, Some(payment.account)];
+            index.payments.add(payment.payment, payment.requested_at_ms, &owners);
+        }
+        for lease in state.fixed_leases() {
+            index.add_fixed(state, lease);
         }
         index
     }
@@ -42,14 +116,13 @@ impl Index {
     pub fn follow(&mut self, state: &State, event: &Event) {
         match event {
             Event::AskPlaced { order, .. } | Event::BidPlaced { order, .. } => {
-                if let Some(info) = state.order(*order) {
-                    self.orders.entry(info.order.owner).or_default().push(*order);
-                }
+                self.add_order(state, *order);
             }
-            Event::LeaseOpened { lease, job, machine, .. } => {
-                self.add_lease(state, *lease, *job, *machine);
+            Event::LeaseOpened { lease, job, machine, at_ms, .. } => {
+                self.add_lease(state, *lease, *job, *machine, *at_ms);
             }
-            Event::JobSubmitted { job, account, tasks, .. } => {
+            Event::JobSubmitted { job, account, tasks, at_ms, .. } => {
+                self.jobs.add(*job, *at_ms, &[Some(*account)]);
                 self.add_tasks(*account, *job, tasks.len() as u64);
             }
             Event::TaskDone { task, .. } | Event::TaskRefused { task, .. } => {
@@ -61,18 +134,13 @@ impl Index {
                     self.take_tasks(job.account, left);
                 }
             }
+            Event::Payment(PaymentEvent::Requested { payment, account, at_ms, .. }) => {
+                self.payments.add(*payment, *at_ms, &[None, Some(*account)]);
+            }
+            Event::Fixed(FixedEvent::Opened { lease }) => self.add_fixed(state, lease),
+            Event::Forgotten { ended } => self.forget(ended),
             _ => {}
         }
-    }
-
-    /// An account's orders, in the order of placement.
-    pub fn orders(&self, account: AccountId) -> &[OrderId] {
-        self.orders.get(&account).map_or(&[], Vec::as_slice)
-    }
-
-    /// An account's leases, in the order of opening.
-    pub fn leases(&self, account: AccountId) -> &[LeaseId] {
-        self.leases.get(&account).map_or(&[], Vec::as_slice)
     }
 
     /// An account's tasks that did not end.
@@ -80,13 +148,30 @@ impl Index {
         self.account_tasks.get(&account).copied().unwrap_or(0)
     }
 
-    fn add_lease(&mut self, state: &State, lease: LeaseId, job: JobId, machine: MachineId) {
-        let buyer = state.job(job).map(|job| job.account);
-        // Nobody trades with himself, but the list should not depend on it.
-        let seller = state.machine(machine).map(|machine| machine.owner);
-        for account in buyer.into_iter().chain(seller.filter(|seller| Some(*seller) != buyer)) {
-            self.leases.entry(account).or_default().push(lease);
+    fn add_order(&mut self, state: &State, order: OrderId) {
+        if let Some(info) = state.order(order) {
+            let place = i64::try_from(info.order.priority).unwrap_or(i64::MAX);
+            self.orders.add(order, place, &[Some(info.order.owner)]);
         }
+    }
+
+    fn add_lease(
+        &mut self,
+        state: &State,
+        lease: LeaseId,
+        job: JobId,
+        machine: MachineId,
+        at_ms: i64,
+    ) {
+        let Some(buyer) = state.job(job).map(|job| job.account) else { return };
+        let Some(seller) = state.machine(machine).map(|machine| machine.owner) else { return };
+        self.leases.add(lease, at_ms, &[Some(buyer), Some(seller)]);
+        self.job_leases.entry(job).or_default().push(lease);
+    }
+
+    fn add_fixed(&mut self, state: &State, lease: &FixedLease) {
+        let owners = [None, Some(lease.account), Some(state.seller_of(lease))];
+        self.fixed_leases.add(lease.lease, lease.opened_at_ms, &owners);
     }
 
     fn add_tasks(&mut self, account: AccountId, job: JobId, tasks: u64) {
@@ -103,8 +188,22 @@ impl Index {
     }
 
     fn take_tasks(&mut self, account: AccountId, tasks: u64) {
-        if let Some(live) = self.account_tasks.get_mut(&account) {
-            *live = live.saturating_sub(tasks);
+        let Some(live) = self.account_tasks.get_mut(&account) else { return };
+        *live = live.saturating_sub(tasks);
+        if *live == 0 {
+            self.account_tasks.remove(&account);
         }
+    }
+
+    fn forget(&mut self, ended: &Ended) {
+        for job in &ended.jobs {
+            self.jobs.remove(*job);
+            for lease in self.job_leases.remove(job).unwrap_or_default() {
+                self.leases.remove(lease);
+            }
+        }
+        ended.orders.iter().for_each(|order| self.orders.remove(*order));
+        ended.payments.iter().for_each(|payment| self.payments.remove(*payment));
+        ended.fixed_leases.iter().for_each(|lease| self.fixed_leases.remove(*lease));
     }
 }

@@ -30,6 +30,8 @@ pub(crate) struct Now {
     pub journal_sequence: u64,
     pub agents: usize,
     pub waiting_requests: usize,
+    /// What memory holds, by kind.
+    pub held: [(&'static str, usize); 8],
 }
 
 impl Metrics {
@@ -88,6 +90,10 @@ impl Metrics {
         ] {
             say(format_args!("# TYPE {name} {kind}\n{name} {value}"));
         }
+        say(format_args!("# TYPE jusha_in_memory gauge"));
+        for (kind, count) in now.held {
+            say(format_args!("jusha_in_memory{{kind=\"{kind}\"}} {count}"));
+        }
         text
     }
 }
@@ -103,7 +109,9 @@ mod tests {
             metrics.answered("GET", status, Duration::from_millis(ms));
         }
         metrics.answered("BREW", 405, Duration::from_millis(1));
-        let text = metrics.text(Now { journal_sequence: 7, agents: 2, waiting_requests: 0 });
+        let held = [("jobs", 3); 8];
+        let now = Now { journal_sequence: 7, agents: 2, waiting_requests: 0, held };
+        let text = metrics.text(now);
         for line in [
             "jusha_http_answers_total{method=\"GET\",status=\"200\"} 3",
             "jusha_http_answers_total{method=\"other\",status=\"405\"} 1",
@@ -115,6 +123,7 @@ mod tests {
             "jusha_http_answer_seconds_count 5",
             "jusha_journal_sequence 7",
             "jusha_agents_connected 2",
+            "jusha_in_memory{kind=\"jobs\"} 3",
         ] {
             assert!(text.lines().any(|found| found == line), "{line} is not in\n{text}");
         }

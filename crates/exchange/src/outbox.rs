@@ -2,6 +2,7 @@
 //! Welcome that covers everything they missed.
 
 use base::{AttemptId, MachineId, OrderId};
+use clearing::fixed::FixedEvent;
 use clearing::{
     AttemptOutcome, AttemptToRun, Command, Event, LeaseEnd, OrderInfo, OrderLink, Rejection,
 };
@@ -17,6 +18,11 @@ pub(crate) fn welcome(core: &Core, machine: MachineId) -> ToAgent {
         leases: core.state.machine_open_leases(machine).map(|lease| lease.lease).collect(),
         attempts: core.state.machine_live_attempts(machine).map(attempt_start).collect(),
         asks: core.state.machine_asks(machine).filter_map(ask_state).map(|(_, ask)| ask).collect(),
+        fixed_leases: core
+            .state
+            .fixed_offer(machine)
+            .map(|offer| offer.open.iter().copied().collect())
+            .unwrap_or_default(),
     }
 }
 
@@ -60,6 +66,11 @@ pub(crate) fn answer(
             .map(|(_, ask)| ToAgent::AskState(ask)),
         (About::Cancel { order }, Ok(_)) => ask_message(core, *order).map(|(_, message)| message),
         (About::Close, Ok(_)) => None,
+        (About::FixedOffer, Ok(_)) => Some(fixed_offer(core, machine)),
+        (About::FixedOffer, Err(failure)) => Some(ToAgent::FixedRefused {
+            code: failure.code().to_owned(),
+            message: failure.to_string(),
+        }),
         (_, Err(failure)) => {
             Some(ToAgent::Refused { code: failure.code().to_owned(), message: failure.to_string() })
         }
@@ -169,10 +180,40 @@ fn message(core: &Core, event: &Event) -> Option<(MachineId, ToAgent)> {
             };
             Some((found.machine, ToAgent::StopAttempt { attempt: *attempt, reason }))
         }
+        Event::Fixed(FixedEvent::Offered { machine, .. }) => {
+            Some((*machine, fixed_offer(core, *machine)))
+        }
+        Event::Fixed(FixedEvent::Opened { lease }) => {
+            let opened = ToAgent::FixedOpened {
+                lease: lease.lease,
+                instrument: lease.instrument.clone(),
+                price_nanocredits_per_hour: lease.price_nanocredits_per_hour,
+            };
+            Some((lease.machine, opened))
+        }
+        Event::Fixed(FixedEvent::Closed { lease, .. }) => {
+            let found = core.state.fixed_lease(*lease)?;
+            let closed = ToAgent::FixedClosed {
+                lease: *lease,
+                paid_nanocredits: found.paid_nanocredits,
+                compensated_nanocredits: found.compensated_nanocredits,
+            };
+            Some((found.machine, closed))
+        }
         Event::AskPlaced { order, .. }
         | Event::OrderReduced { order, .. }
         | Event::Filled { ask: order, .. } => ask_message(core, *order),
         _ => None,
+    }
+}
+
+/// What a machine lets by the hour: nothing, if it never did.
+fn fixed_offer(core: &Core, machine: MachineId) -> ToAgent {
+    let offer = core.state.fixed_offer(machine);
+    ToAgent::FixedOffer {
+        instrument: offer.map(|offer| offer.instrument.clone()).unwrap_or_default(),
+        units: offer.map_or(0, |offer| offer.units),
+        price_nanocredits_per_hour: offer.map_or(0, |offer| offer.price_nanocredits_per_hour),
     }
 }
 

@@ -14,7 +14,7 @@ mod worker;
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use base::{AttemptId, Digest, JobId, MachineId, OrderId};
+use base::{AttemptId, Digest, JobId, LeaseId, MachineId, OrderId};
 use clearing::{Command, Rejection};
 use tokio::sync::{mpsc, oneshot};
 use wire::AttemptProgress;
@@ -71,6 +71,7 @@ pub(crate) enum About {
     Ask { client_order_id: String },
     Cancel { order: OrderId },
     Close,
+    FixedOffer,
 }
 
 type Reply = oneshot::Sender<Result<(), Failure>>;
@@ -97,6 +98,8 @@ pub(crate) enum Request {
     Disconnect { machine: MachineId, connection: u64 },
     /// An agent is alive.
     Heartbeat { machine: MachineId, connection: u64, progress: Vec<AttemptProgress> },
+    /// An agent answers a probe.
+    ProbeAnswer { machine: MachineId, connection: u64, lease: LeaseId, nonce: Digest },
     /// Look at the committed state.
     Read(Box<dyn FnOnce(&mut Core) + Send>),
     /// Tell when the job has a newer version.

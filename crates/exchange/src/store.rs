@@ -154,6 +154,61 @@ pub enum CredentialChange {
     },
 }
 
+/// What kinds of things memory forgets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Past {
+    /// A job, without its tasks.
+    Job = 1,
+    /// A job's tasks, under the job's id.
+    Tasks = 2,
+    /// A job's invoice, under the job's id.
+    Invoice = 3,
+    /// A lease of a job.
+    Lease = 4,
+    /// An order.
+    Order = 5,
+    /// An ask's id, under its client's own.
+    ClientOrder = 6,
+    /// A payment.
+    Payment = 7,
+    /// A lease for a fixed time.
+    FixedLease = 8,
+    /// A transfer whose id came from outside.
+    Transfer = 9,
+}
+
+impl Past {
+    /// For people.
+    pub fn name(self) -> &'static str {
+        match self {
+            Past::Job => "a job that is over",
+            Past::Tasks => "the tasks of a job that is over",
+            Past::Invoice => "an invoice",
+            Past::Lease => "a lease that is over",
+            Past::Order => "an order that is over",
+            Past::ClientOrder => "a client's order id",
+            Past::Payment => "a payment that is over",
+            Past::FixedLease => "a lease by the hour that is over",
+            Past::Transfer => "a transfer's id",
+        }
+    }
+}
+
+/// Something that is over, as it was when memory forgot it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PastRow {
+    /// Of which kind.
+    pub past: Past,
+    /// Its id.
+    pub id: String,
+    /// What it was, as JSON.
+    pub view: String,
+    /// Its place in lists, which grows with when it came.
+    pub at: i64,
+    /// In whose lists it is; absent is in that of everybody's.
+    pub owners: Vec<Option<AccountId>>,
+}
+
 /// What a join code is good for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum JoinCodeState {
@@ -207,6 +262,12 @@ pub trait Store: Send {
         machine: MachineId,
         now_ms: i64,
     ) -> Result<JoinCodeState, StoreError>;
+    /// Writes down what memory is about to forget.
+    fn keep_past(&mut self, rows: &[PastRow]) -> Result<(), StoreError>;
+    /// What was written down, as the open transaction has it.
+    fn past(&mut self, past: Past, id: &str) -> Result<Option<String>, StoreError>;
+    /// Whether anything was.
+    fn has_past(&mut self) -> Result<bool, StoreError>;
     /// Changes credentials.
     fn change(&mut self, change: &CredentialChange) -> Result<(), StoreError>;
     /// Makes the transaction durable.
@@ -276,6 +337,17 @@ pub trait StoreReader: Send {
         to_ms: i64,
         limit: u32,
     ) -> Result<Vec<CandleView>, StoreError>;
+    /// What memory has forgotten, if this is of it.
+    fn past(&mut self, past: Past, id: &str) -> Result<Option<String>, StoreError>;
+    /// An owner's list of what memory has forgotten, before a place, newest first: place, id and
+    /// what was written down.
+    fn past_list(
+        &mut self,
+        past: Past,
+        owner: Option<AccountId>,
+        before: Option<(i64, String)>,
+        limit: usize,
+    ) -> Result<Vec<(i64, String, String)>, StoreError>;
     /// Number of transfers up to and with journal entry `through`, and what they add up to per
     /// ledger account (all that were ever touched).
     fn balances(&mut self, through: u64) -> Result<(u64, Vec<(String, i64)>), StoreError>;

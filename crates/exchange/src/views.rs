@@ -1,5 +1,7 @@
 //! The state as REST shows it: core types to wire types, explicitly.
 
+pub(crate) mod fixed;
+
 use base::{AccountId, MachineId, OrderId};
 use clearing::payments::{Payment, PaymentDirection, PaymentPhase};
 use clearing::{
@@ -28,6 +30,7 @@ pub(crate) fn wallet(core: &Core, account: AccountId) -> Option<Wallet> {
         name: found.name.clone(),
         available_nanocredits: core.state.available_nanocredits(account),
         escrow_nanocredits: core.state.account_escrow_nanocredits(account),
+        bond_nanocredits: core.state.account_bond_nanocredits(account),
         outgoing_nanocredits: core.state.outgoing_nanocredits(account),
     })
 }
@@ -61,7 +64,15 @@ pub(crate) fn job_state(job: &Job) -> JobState {
 
 /// A job; in a list that grew too long for one read, without its tasks and why it waits.
 pub(crate) fn job(core: &Core, job: &Job) -> JobView {
-    let whole = core.affords(limits::JOB_READ_COST + job.tasks.len() as u64);
+    job_view(core, job, core.affords(limits::JOB_READ_COST + job.tasks.len() as u64))
+}
+
+/// A job with everything about it, whatever that costs.
+pub(crate) fn whole_job(core: &Core, job: &Job) -> JobView {
+    job_view(core, job, true)
+}
+
+fn job_view(core: &Core, job: &Job, whole: bool) -> JobView {
     let tasks = whole.then(|| core.state.job_tasks(job.job)).into_iter().flatten();
     JobView {
         job: job.job,

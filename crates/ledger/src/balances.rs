@@ -1,4 +1,4 @@
-//! Balances, and the transfers that made them.
+//! Balances, and the transfers that somebody may ask for again.
 
 use std::collections::BTreeMap;
 
@@ -7,14 +7,15 @@ use serde::{Deserialize, Serialize};
 
 use crate::{AccountKey, Posted, Transfer, TransferRejection};
 
-/// All balances and all transfers.
+/// All balances that aren't zero, and the transfers whose ids come from outside.
 ///
-/// Every transfer is kept, both as the idempotency record and so that [`Ledger::check`] can
-/// add up the balances anew. Moving old ones out of memory is left for later.
+/// History is not kept here: whoever keeps the transfers can add the balances up from them.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ledger {
+    /// Without zeros.
     balances: BTreeMap<AccountKey, i64>,
-    transfers: BTreeMap<TransferId, Transfer>,
+    /// So that asking again moves nothing.
+    named: BTreeMap<TransferId, Transfer>,
 }
 
 /// What a check of the whole ledger found.
@@ -22,18 +23,14 @@ pub struct Ledger {
 pub struct LedgerCheck {
     /// Sum of all balances: zero, or money was made or lost.
     pub sum_nanocredits: i128,
-    /// Accounts whose balance is not what their transfers add up to.
-    pub mismatched: Vec<AccountKey>,
     /// Accounts that are negative and may not be.
     pub negative: Vec<AccountKey>,
-    /// Transfers counted.
-    pub transfers: u64,
 }
 
 impl LedgerCheck {
     /// Whether every invariant holds.
     pub fn is_sound(&self) -> bool {
-        self.sum_nanocredits == 0 && self.mismatched.is_empty() && self.negative.is_empty()
+        self.sum_nanocredits == 0 && self.negative.is_empty()
     }
 }
 
@@ -43,19 +40,24 @@ impl Ledger {
         self.balances.get(&account).copied().unwrap_or(0)
     }
 
-    /// Every account that ever moved money, with its balance.
+    /// Every account whose balance is not zero.
     pub fn balances(&self) -> impl Iterator<Item = (AccountKey, i64)> {
         self.balances.iter().map(|(account, balance)| (*account, *balance))
     }
 
-    /// A posted transfer.
-    pub fn transfer(&self, transfer: TransferId) -> Option<&Transfer> {
-        self.transfers.get(&transfer)
+    /// A transfer that was posted under a name from outside, and is not forgotten.
+    pub fn named(&self, transfer: TransferId) -> Option<&Transfer> {
+        self.named.get(&transfer)
     }
 
-    /// Every posted transfer, by id.
-    pub fn transfers(&self) -> impl Iterator<Item = &Transfer> {
-        self.transfers.values()
+    /// All of those, by id.
+    pub fn all_named(&self) -> impl Iterator<Item = &Transfer> {
+        self.named.values()
+    }
+
+    /// Nobody asks for this transfer again, or whoever does is answered elsewhere.
+    pub fn forget(&mut self, transfer: TransferId) {
+        self.named.remove(&transfer);
     }
 
     /// What [`Ledger::post`] would answer.
@@ -67,7 +69,7 @@ impl Ledger {
         if from == to {
             return Err(TransferRejection::SameAccount { account: from });
         }
-        if let Some(posted) = self.transfers.get(&id) {
+        if let Some(posted) = self.named.get(&id) {
             return if posted == transfer {
                 Ok(Posted::Duplicate)
             } else {
@@ -95,13 +97,29 @@ impl Ledger {
 
     /// Moves money, once per transfer id. A rejection changes nothing.
     pub fn post(&mut self, transfer: Transfer) -> Result<Posted, TransferRejection> {
-        let posted = self.examine(&transfer)?;
+        let posted = self.post_unnamed(transfer)?;
         if posted == Posted::New {
-            *self.balances.entry(transfer.from).or_insert(0) -= transfer.amount_nanocredits;
-            *self.balances.entry(transfer.to).or_insert(0) += transfer.amount_nanocredits;
-            self.transfers.insert(transfer.transfer, transfer);
+            self.named.insert(transfer.transfer, transfer);
         }
         Ok(posted)
+    }
+
+    /// The same under an id that nobody can say again, and that need not be remembered.
+    pub fn post_unnamed(&mut self, transfer: Transfer) -> Result<Posted, TransferRejection> {
+        let posted = self.examine(&transfer)?;
+        if posted == Posted::New {
+            self.change(transfer.from, -transfer.amount_nanocredits);
+            self.change(transfer.to, transfer.amount_nanocredits);
+        }
+        Ok(posted)
+    }
+
+    fn change(&mut self, account: AccountKey, amount_nanocredits: i64) {
+        let balance = self.balance(account) + amount_nanocredits;
+        match balance {
+            0 => self.balances.remove(&account),
+            _ => self.balances.insert(account, balance),
+        };
     }
 
     /// Sum of all balances: zero.
@@ -109,35 +127,14 @@ impl Ledger {
         self.balances.values().map(|balance| i128::from(*balance)).sum()
     }
 
-    /// Adds up every transfer anew and compares. Reads the whole ledger.
+    /// Looks at every balance.
     pub fn check(&self) -> LedgerCheck {
-        let mut added = BTreeMap::<AccountKey, i128>::new();
-        for transfer in self.transfers.values() {
-            *added.entry(transfer.from).or_insert(0) -= i128::from(transfer.amount_nanocredits);
-            *added.entry(transfer.to).or_insert(0) += i128::from(transfer.amount_nanocredits);
-        }
-        let mut mismatched: Vec<_> = added
-            .iter()
-            .filter(|(account, sum)| i128::from(self.balance(**account)) != **sum)
-            .map(|(account, _)| *account)
-            .collect();
-        mismatched.extend(
-            self.balances
-                .iter()
-                .filter(|(account, balance)| **balance != 0 && !added.contains_key(account))
-                .map(|(account, _)| *account),
-        );
         let negative = self
             .balances
             .iter()
             .filter(|(account, balance)| **balance < 0 && !account.may_be_negative())
             .map(|(account, _)| *account)
             .collect();
-        LedgerCheck {
-            sum_nanocredits: self.sum(),
-            mismatched,
-            negative,
-            transfers: self.transfers.len() as u64,
-        }
+        LedgerCheck { sum_nanocredits: self.sum(), negative }
     }
 }

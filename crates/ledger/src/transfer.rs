@@ -18,6 +18,13 @@ pub struct Transfer {
     pub amount_nanocredits: i64,
 }
 
+impl Transfer {
+    /// Whether it brings money in from the outside world.
+    pub fn is_deposit(&self) -> bool {
+        self.from == AccountKey::Outside
+    }
+}
+
 /// What became of an accepted transfer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Posted {

@@ -1,5 +1,7 @@
 //! A ledger scenario as a table: each row is a transfer and ends in the expected status.
 
+use std::collections::BTreeMap;
+
 use base::{AccountId, JobId, LeaseId, TransferId};
 use ledger::{AccountKey, Ledger, Posted, Transfer};
 
@@ -22,26 +24,35 @@ fn account(name: &str) -> AccountKey {
 /// every row.
 fn check(table: &str) -> Ledger {
     let mut ledger = Ledger::default();
+    let mut added_up = BTreeMap::new();
     for row in table.lines().map(str::trim).filter(|row| !row.is_empty()) {
         let columns: Vec<_> = row.split_whitespace().collect();
         let [id, from, to, amount, expected] = columns[..] else { panic!("bad row `{row}`") };
         let before = ledger.clone();
-        let posted = ledger.post(Transfer {
+        let transfer = Transfer {
             transfer: TransferId(id.parse().unwrap()),
             from: account(from),
             to: account(to),
             amount_nanocredits: amount.parse().unwrap(),
-        });
+        };
+        let posted = ledger.post(transfer);
         let status = match &posted {
             Ok(Posted::New) => "ok",
             Ok(Posted::Duplicate) => "duplicate",
             Err(rejection) => rejection.code(),
         };
         assert_eq!(status, expected, "{row}");
-        if posted != Ok(Posted::New) {
+        if posted == Ok(Posted::New) {
+            let amount = i128::from(transfer.amount_nanocredits);
+            *added_up.entry(transfer.from).or_insert(0) -= amount;
+            *added_up.entry(transfer.to).or_insert(0) += amount;
+        } else {
             assert_eq!(ledger, before, "a rejected or repeated transfer changed something: {row}");
         }
         assert!(ledger.check().is_sound(), "{row}: {:?}", ledger.check());
+        added_up.retain(|_, sum| *sum != 0);
+        let held = ledger.balances().map(|(account, balance)| (account, i128::from(balance)));
+        assert!(held.eq(added_up.clone()), "{row}: a balance is not what its transfers add up to");
     }
     ledger
 }
@@ -105,6 +116,20 @@ fn the_same_id_moves_money_once_and_another_content_is_refused() {
          2  available:1  fees         1000  ok
          1  outside      available:1  1000  duplicate",
     );
+}
+
+#[test]
+fn a_transfer_is_forgotten_and_its_money_is_not() {
+    let (from, to) = (account("outside"), account("available:1"));
+    let transfer = Transfer { transfer: TransferId(1), from, to, amount_nanocredits: 5 };
+    let mut ledger = Ledger::default();
+    ledger.post(transfer).unwrap();
+    assert_eq!(ledger.post(transfer), Ok(Posted::Duplicate));
+    ledger.forget(TransferId(1));
+    assert_eq!((ledger.named(TransferId(1)), ledger.balance(to)), (None, 5));
+    let back = Transfer { transfer: TransferId(2), from: to, to: from, ..transfer };
+    ledger.post_unnamed(back).unwrap();
+    assert_eq!(ledger, Ledger::default(), "nothing is left of what came and went");
 }
 
 #[test]

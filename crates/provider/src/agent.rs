@@ -16,14 +16,13 @@ use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep_until};
-use wire::{
-    AttemptEnd, AttemptProgress, AttemptStart, OfferTerms, SignedReceipt, ToAgent, ToExchange,
-};
+use wire::{AttemptEnd, AttemptProgress, AttemptStart, SignedReceipt, ToAgent, ToExchange};
 
 use crate::asks::Asks;
 use crate::attempt::{Control, Report, Shared};
 use crate::blobs::Blobs;
 use crate::drive::drive;
+use crate::fixed::Fixed;
 use crate::link::{Introduction, Link, LinkEvent};
 use crate::measure::Measuring;
 use crate::pause::FaultPause;
@@ -59,15 +58,7 @@ pub(crate) async fn run(config: Config) -> Result<(), ProviderError> {
         exchange: enrolment.exchange,
         machine: enrolment.machine,
         key: key.clone(),
-        offer: OfferTerms {
-            name: config.name.clone(),
-            slots: config.slots,
-            memory_mib_per_slot: config.memory_mib_per_slot,
-            transforms: vec![runtime::TRANSFORM_VERSION],
-            region: config.region.clone(),
-            measurable: true,
-            agent_version: env!("CARGO_PKG_VERSION").to_owned(),
-        },
+        offer: config.terms(),
     });
     let (connected, connection) = watch::channel(false);
     let artefacts = config.artefacts.clone().unwrap_or_else(|| state.artefacts());
@@ -96,6 +87,7 @@ pub(crate) async fn run(config: Config) -> Result<(), ProviderError> {
             config.instruments.clone(),
             prefix,
         ),
+        fixed: Fixed::new(config.fixed),
         drain_max: config.drain_max,
         shared,
         link,
@@ -149,6 +141,7 @@ struct Agent {
     signals: [Signal; 2],
     connected: watch::Sender<bool>,
     asks: Asks,
+    fixed: Fixed,
     attempts: BTreeMap<AttemptId, Running>,
     leases: BTreeSet<LeaseId>,
     heartbeat: Duration,
@@ -176,6 +169,7 @@ enum Action {
     HeartbeatDue,
     OfferDue,
     PauseOver,
+    FixedDue,
     DrainOverdue,
 }
 
@@ -183,7 +177,7 @@ impl Agent {
     async fn select(&mut self) -> Action {
         let [terminate, interrupt] = &mut self.signals;
         let (offer_at, deadline) = (self.offer_at, self.drain.as_ref().map(|drain| drain.deadline));
-        let paused_until = self.paused_until;
+        let (paused_until, fixed_at) = (self.paused_until, self.fixed.retry_at);
         let now = Instant::now();
         tokio::select! {
             _ = terminate.recv() => Action::Signalled,
@@ -197,6 +191,7 @@ impl Agent {
             () = sleep_until(paused_until.unwrap_or(now)), if paused_until.is_some() => {
                 Action::PauseOver
             }
+            () = sleep_until(fixed_at.unwrap_or(now)), if fixed_at.is_some() => Action::FixedDue,
             () = sleep_until(deadline.unwrap_or(now)), if deadline.is_some() => {
                 Action::DrainOverdue
             }
@@ -210,7 +205,7 @@ impl Agent {
                 return Some(Err(ProviderError::Interrupted));
             }
             Action::Signalled => self.begin_drain(),
-            Action::Link(LinkEvent::Up { heartbeat, leases, attempts, asks }) => {
+            Action::Link(LinkEvent::Up { heartbeat, leases, attempts, asks, fixed_leases }) => {
                 self.heartbeat = heartbeat;
                 self.heartbeat_at = Instant::now() + heartbeat;
                 self.leases = leases.into_iter().collect();
@@ -218,6 +213,8 @@ impl Agent {
                 self.connected.send_replace(true);
                 self.welcome(&attempts);
                 self.offer();
+                let offer = self.fixed.connected(fixed_leases);
+                self.say(offer);
             }
             Action::Link(LinkEvent::Down { reason }) => {
                 self.measuring = None;
@@ -259,6 +256,10 @@ impl Agent {
             Action::PauseOver => {
                 self.paused_until = None;
                 self.offer();
+            }
+            Action::FixedDue => {
+                let offer = self.fixed.offer();
+                self.say(offer);
             }
             Action::DrainOverdue => {
                 for attempt in self.attempts.keys() {
@@ -389,9 +390,12 @@ impl Agent {
             ToAgent::MeasureOver { measurement } => {
                 self.measuring.take_if(|measuring| measuring.is(measurement));
             }
-            ToAgent::Measure { .. } => {}
             ToAgent::Challenge { .. } | ToAgent::Welcome { .. } => {
                 tracing::warn!("the exchange introduced itself twice");
+            }
+            other => {
+                let answer = self.fixed.hear(other, Instant::now());
+                self.say(answer);
             }
         }
     }
@@ -544,10 +548,18 @@ impl Agent {
         self.drain = Some(Drain { deadline: Instant::now() + limit });
         self.measuring = None;
         self.withdraw();
+        let withdrawal = self.fixed.drain();
+        self.say(withdrawal);
         for running in self.attempts.values() {
             let _ = running.control.send(Control::Drain);
         }
         self.close_idle_leases();
+    }
+
+    fn say(&self, message: Option<ToExchange>) {
+        if let Some(message) = message {
+            self.link.send(message);
+        }
     }
 
     fn withdraw(&mut self) {
@@ -573,7 +585,7 @@ impl Agent {
 
     /// Whether a drain has nothing left to wait for.
     fn drained(&self) -> bool {
-        let settled = self.leases.is_empty() && self.asks.none_stand();
+        let settled = self.leases.is_empty() && self.asks.none_stand() && self.fixed.none_stands();
         let done = self.drain.is_some()
             && self.attempts.is_empty()
             && (settled || !*self.connected.borrow());

@@ -11,6 +11,7 @@
 //! `link` keeps the WebSocket. Each attempt is a task of its own (`drive`) that fetches
 //! (`fetch`), looks after a worker (`attend`, `watchdog`), uploads checkpoints (`upload`) at a
 //! pace set by `cadence` and issues receipts (`receipts`). A machine that fails pauses (`pause`).
+//! What is let by the hour is in `fixed`.
 //! `state` is everything on disk.
 //!
 //! Invariant: a receipt is on disk before it is signed, and its blobs are at the exchange
@@ -28,6 +29,7 @@ mod durable;
 mod enrol;
 mod error;
 mod fetch;
+mod fixed;
 mod link;
 mod measure;
 mod pause;
@@ -42,6 +44,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 pub use error::ProviderError;
+pub use fixed::FixedTerms;
 pub use runtime::sandbox::Weakening;
 
 /// What is offered and bought unless somebody says otherwise: a core with up to 2 GiB, metered.
@@ -68,6 +71,8 @@ pub struct Config {
     pub instruments: Vec<String>,
     /// The least it works for.
     pub price_nanocredits_per_tfuel: i64,
+    /// What is let by the hour; absent leaves alone what is offered otherwise.
+    pub fixed: Option<FixedTerms>,
     /// Least time between two durable checkpoints of an attempt.
     pub checkpoint_interval: Duration,
     /// How long a drain may take before it is given up.
@@ -79,6 +84,21 @@ pub struct Config {
     pub artefacts: Option<PathBuf>,
     /// What of the containment of workers the owner does without, by name.
     pub weakening: Weakening,
+}
+
+impl Config {
+    /// The machine's terms, as the exchange is told.
+    fn terms(&self) -> wire::OfferTerms {
+        wire::OfferTerms {
+            name: self.name.clone(),
+            slots: self.slots,
+            memory_mib_per_slot: self.memory_mib_per_slot,
+            transforms: vec![runtime::TRANSFORM_VERSION],
+            region: self.region.clone(),
+            measurable: true,
+            agent_version: env!("CARGO_PKG_VERSION").to_owned(),
+        }
+    }
 }
 
 /// Enrols if need be, then serves the exchange until a signal or a fatal refusal.

@@ -50,6 +50,7 @@ pub(crate) enum LinkEvent {
         leases: Vec<base::LeaseId>,
         attempts: Vec<AttemptStart>,
         asks: Vec<AskState>,
+        fixed_leases: Vec<base::LeaseId>,
     },
     /// Anything else that the exchange says.
     Said(ToAgent),
@@ -189,9 +190,9 @@ async fn connect(introduction: &Introduction) -> Result<(Socket, LinkEvent), End
     };
     say(&mut socket, &hello).await?;
     match hear(&mut socket).await? {
-        ToAgent::Welcome { heartbeat_ms, leases, attempts, asks } => {
+        ToAgent::Welcome { heartbeat_ms, leases, attempts, asks, fixed_leases } => {
             let heartbeat = Duration::from_millis(heartbeat_ms.max(10));
-            Ok((socket, LinkEvent::Up { heartbeat, leases, attempts, asks }))
+            Ok((socket, LinkEvent::Up { heartbeat, leases, attempts, asks, fixed_leases }))
         }
         ToAgent::Refused { code, message } => Err(refused(code, message)),
         _ => Err(lost("the exchange did not answer the introduction")),

@@ -6,7 +6,8 @@ use base::{Digest, MachineId};
 use clearing::{Command, Context, Event, Rejection, State, apply};
 
 use crate::disk::{Disk, Entry};
-use crate::invariants;
+use crate::invariants::{self, History};
+use crate::past::{self, Past};
 use crate::random::Random;
 
 /// A machine that is silent for so long lapses.
@@ -51,6 +52,12 @@ pub struct Exchange {
     /// Journal time and simulated time from which it runs on.
     anchor: (i64, i64),
     snapshot_sequence: u64,
+    /// What the state does not tell any more, now and as of the last commit.
+    history: [History; 2],
+    /// What was forgotten, now and as of the last commit.
+    past: [Past; 2],
+    /// Things forgotten.
+    pub forgotten: u64,
     /// Commands decided.
     pub decided: u64,
     /// How often memory was folded anew.
@@ -72,6 +79,9 @@ impl Exchange {
             heard: BTreeMap::new(),
             anchor: (0, at_ms),
             snapshot_sequence: 0,
+            history: Default::default(),
+            past: Default::default(),
+            forgotten: 0,
             decided: 0,
             recoveries: 0,
         }
@@ -104,6 +114,7 @@ impl Exchange {
         assert_eq!(state.digest(), self.committed, "recovery gives another state");
         (self.state, self.sequence, self.last_ms) = (state, sequence, last_ms);
         self.anchor = (self.last_ms.max(self.anchor.0), at_ms);
+        (self.history[0], self.past[0]) = (self.history[1].clone(), self.past[1].clone());
         self.recoveries += 1;
     }
 
@@ -129,7 +140,8 @@ impl Exchange {
         let mut outcomes = Vec::new();
         let mut failed = false;
         let mut commands = waiting;
-        commands.extend(self.timers(at_ms).into_iter().map(|command| (None, command)));
+        let timers = self.timers(at_ms);
+        commands.extend(timers.clone().into_iter().map(|command| (None, command)));
         for (who, command) in commands {
             let outcome = match failed {
                 true => Outcome::Failed,
@@ -151,10 +163,18 @@ impl Exchange {
         failed = failed || self.disk.commit(random).is_err();
         if failed {
             self.refold(at_ms);
+            // They must lapse as soon as that can be written.
+            for command in timers {
+                if let Command::LapseMachine { machine } = command {
+                    self.heard.entry(machine).or_insert(at_ms - LAPSE_MS);
+                }
+            }
             return outcomes.into_iter().map(|(who, _)| (who, Outcome::Failed)).collect();
         }
         self.committed = self.state.digest();
+        (self.history[1], self.past[1]) = (self.history[0].clone(), self.past[0].clone());
         assert_eq!(self.disk.committed(), self.sequence, "what is answered is in the journal");
+        self.check_silent();
         if self.sequence >= self.snapshot_sequence + SNAPSHOT_ENTRIES {
             self.snapshot_sequence = self.sequence;
             self.disk.snapshot(&self.state, random);
@@ -176,7 +196,19 @@ impl Exchange {
         let mut commands: Vec<Command> =
             overdue.into_iter().map(|machine| Command::LapseMachine { machine }).collect();
         commands.push(Command::Tick);
+        commands.push(Command::Forget { ended: past::over(&self.state, self.last_ms) });
         commands
+    }
+
+    /// Who is not waited for has nothing in the book and runs nothing.
+    fn check_silent(&self) {
+        for machine in self.state.machines() {
+            let id = machine.machine;
+            if !self.heard.contains_key(&id) {
+                assert_eq!(self.state.machine_asks(id).count(), 0, "{id} is silent and offers");
+                assert_eq!(machine.open_leases, [], "{id} is silent and has leases");
+            }
+        }
     }
 
     fn decide(
@@ -186,15 +218,26 @@ impl Exchange {
         command: &Command,
         random: &mut Random,
     ) -> Outcome {
+        if self.past[0].answers(command) {
+            return Outcome::Done(Vec::new());
+        }
         let now_ms = self.now_ms(at_ms, clock_ms);
         let sequence = self.sequence + 1;
+        if let Command::Forget { ended } = command {
+            self.history[0].forget(&self.state, ended);
+            self.past[0].keep(&self.state, ended);
+        }
         let events = apply(&mut self.state, Context { now_ms, sequence }, command);
         self.decided += 1;
-        invariants::check(&self.state);
+        self.history[0].follow(events.as_deref().unwrap_or_default());
+        invariants::check(&self.state, &self.history[0]);
         let events = match events {
             Ok(events) => events,
             Err(rejection) => return Outcome::Rejected(rejection),
         };
+        if let [Event::Forgotten { ended }] = &events[..] {
+            self.forgotten += ended.len() as u64;
+        }
         if events.is_empty() {
             return Outcome::Done(events);
         }

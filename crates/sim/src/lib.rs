@@ -19,6 +19,7 @@ mod disk;
 mod exchange;
 #[path = "../../clearing/tests/world/invariants.rs"]
 mod invariants;
+mod past;
 mod program;
 mod random;
 mod run;

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use base::{AccountId, AttemptId, JobId, MachineId, TransferId};
+use base::{AccountId, AttemptId, JobId, MachineId, TaskId, TransferId};
 use clearing::fixed::{FixedCommand, FixedEvent, TEST_FIXED, fixed_lease_id};
-use clearing::payments::{PaymentCommand, PaymentDirection, PaymentPhase};
-use clearing::{AttemptToRun, Command, Event, JobPhase, LeaseEnd, TaskPhase};
+use clearing::payments::{PaymentCommand, PaymentDirection, PaymentEvent, PaymentPhase};
+use clearing::{AttemptToRun, Command, Event, JobPhase, LeaseEnd};
 
 use crate::agent::{Agent, Welcome};
 use crate::disk::Disk;
@@ -45,6 +45,8 @@ pub struct Report {
     pub fixed: u64,
     /// Payments that are over.
     pub payments: u64,
+    /// Things that were over and forgotten.
+    pub forgotten: u64,
 }
 
 /// Who waits for an answer.
@@ -111,6 +113,7 @@ fn played(seed: u64) -> World {
     world.report.commands = world.exchange.decided;
     world.report.entries = world.exchange.disk.committed();
     world.report.recoveries = world.exchange.recoveries;
+    world.report.forgotten = world.exchange.forgotten;
     world
 }
 
@@ -119,7 +122,9 @@ impl World {
         let mut random = Random::new(seed);
         let agents = (0..MACHINES)
             .map(|n| {
-                let (machine, owner) = (MachineId(200 + n as u128), AccountId(100 + n as u128));
+                // One of them buys, too.
+                let owner = if n == MACHINES - 1 { BUYERS[1] } else { AccountId(100 + n as u128) };
+                let machine = MachineId(200 + n as u128);
                 Agent::new(machine, owner, 100_000 * random.range(1, 4), n == 0)
             })
             .collect();
@@ -153,7 +158,7 @@ impl World {
             let (machine, owner) = (agent.machine, agent.owner);
             commands.push(Command::OpenAccount { account: owner, name: format!("{owner}") });
             // For bonds.
-            let transfer = TransferId(owner.0);
+            let transfer = TransferId(machine.0);
             let amount_nanocredits = 5_000_000_000;
             commands.push(Command::Deposit { transfer, account: owner, amount_nanocredits });
             let (public_key, name) = ([machine.0 as u8; 32], format!("{machine}"));
@@ -214,6 +219,12 @@ impl World {
                     && self.is_cut_off(agent)
                 {
                     return;
+                }
+                if let Who::Agent(agent) = who
+                    && self.exchange.up
+                {
+                    // Whatever it says is a sign of life.
+                    self.exchange.hear(self.agents[agent].machine, self.now_ms);
                 }
                 if self.exchange.up {
                     self.waiting.push((Some(who), command));
@@ -493,6 +504,15 @@ impl World {
                 self.report.exhausted += 1;
                 return;
             }
+            Event::Payment(PaymentEvent::Moved { to, .. }) if to.is_over() => {
+                self.report.payments += 1;
+                return;
+            }
+            Event::TaskDone { task, .. } => {
+                self.check_done(*task);
+                self.report.tasks_done += 1;
+                return;
+            }
             _ => return,
         };
         let agent = self.agents.iter().position(|agent| agent.machine == machine);
@@ -541,19 +561,17 @@ impl World {
         format!("jobs {jobs:?}, unanswered {:?}", self.unanswered)
     }
 
-    /// Each task that is done used what its program uses; all that came in is somebody's.
+    /// A task that is done used what its program uses.
+    fn check_done(&self, task: TaskId) {
+        if let Some(task) = self.exchange.state.task(task) {
+            let n = program::of_spec(task.spec);
+            assert_eq!(task.usage, program::whole(n), "{}", task.task);
+        }
+    }
+
+    /// All that is there is what the disk gives.
     fn check_end(&mut self) {
         let state = &self.exchange.state;
-        for job in state.jobs() {
-            for task in state.job_tasks(job.job) {
-                let n = program::of_spec(task.spec);
-                if let TaskPhase::Done { .. } = task.phase {
-                    assert_eq!(task.usage, program::whole(n), "{}", task.task);
-                    self.report.tasks_done += 1;
-                }
-            }
-        }
-        self.report.payments = state.payments().count() as u64;
         let (recovered, ..) = self.exchange.disk.recover();
         assert_eq!(recovered.digest(), state.digest());
     }

@@ -19,6 +19,7 @@ fn fixed_seeds_hold_and_meet_everything() {
         all.exhausted += report.exhausted;
         all.payments += report.payments;
         all.fixed += report.fixed;
+        all.forgotten += report.forgotten;
     }
     println!("{all:?}");
     for (what, times) in [
@@ -30,6 +31,7 @@ fn fixed_seeds_hold_and_meet_everything() {
         ("exhausted jobs", all.exhausted),
         ("payments", all.payments),
         ("fixed leases", all.fixed),
+        ("forgotten things", all.forgotten),
     ] {
         assert!(times > 2, "only {times} {what}: {all:?}");
     }

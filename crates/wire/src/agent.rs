@@ -33,6 +33,9 @@ pub enum ToAgent {
         attempts: Vec<AttemptStart>,
         /// Open asks of this machine.
         asks: Vec<AskState>,
+        /// Open leases for a fixed time of this machine.
+        #[serde(default)]
+        fixed_leases: Vec<LeaseId>,
     },
     /// A fill opened a lease on one slot.
     LeaseOpened {
@@ -108,6 +111,48 @@ pub enum ToAgent {
     MeasureOver {
         /// Which.
         measurement: Digest,
+    },
+    /// What the machine lets by the hour now; also the answer to [`ToExchange::OfferFixed`].
+    FixedOffer {
+        /// Such as `test.fixed`.
+        instrument: String,
+        /// Units at once, let ones included.
+        units: u32,
+        /// What an hour costs.
+        price_nanocredits_per_hour: i64,
+    },
+    /// [`ToExchange::OfferFixed`] was refused.
+    FixedRefused {
+        /// A stable code.
+        code: String,
+        /// For people, with what to do.
+        message: String,
+    },
+    /// Somebody leased a unit by the hour.
+    FixedOpened {
+        /// The lease.
+        lease: LeaseId,
+        /// What it is of.
+        instrument: String,
+        /// What an hour costs.
+        price_nanocredits_per_hour: i64,
+    },
+    /// A lease for a fixed time is over.
+    FixedClosed {
+        /// The lease.
+        lease: LeaseId,
+        /// What it earned in all.
+        paid_nanocredits: i64,
+        /// What outages cost of the bond.
+        compensated_nanocredits: i64,
+    },
+    /// Is the unit of this lease there? Answer [`ToExchange::ProbeAnswer`] at once: without it, it
+    /// is down.
+    Probe {
+        /// The lease.
+        lease: LeaseId,
+        /// To be said again.
+        nonce: Digest,
     },
     /// A message was refused.
     Refused {
@@ -211,6 +256,22 @@ pub enum ToExchange {
         stdout: Digest,
         /// What it took.
         fuel: u64,
+    },
+    /// Let units by the hour, from now on at these terms; 0 units takes the offer back.
+    OfferFixed {
+        /// Such as `test.fixed`.
+        instrument: String,
+        /// Units at once, let ones included.
+        units: u32,
+        /// What an hour costs.
+        price_nanocredits_per_hour: i64,
+    },
+    /// The unit is there.
+    ProbeAnswer {
+        /// The lease.
+        lease: LeaseId,
+        /// That of the probe.
+        nonce: Digest,
     },
     /// It can't be measured now.
     MeasureFailed {

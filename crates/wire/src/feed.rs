@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 use base::{AttemptId, JobId, LeaseId, OrderId, Usage};
 use serde::{Deserialize, Serialize};
 
-use crate::{JobState, LeaseView, OrderView, PriceLevel, TradeView, Wallet};
+use crate::{FixedLeaseView, JobState, LeaseView, OrderView, PriceLevel, TradeView, Wallet};
 
 /// Reader → exchange.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -110,6 +110,9 @@ pub struct AccountSnapshot {
     pub orders: Vec<OrderView>,
     /// Open leases, bought or sold.
     pub leases: Vec<LeaseView>,
+    /// Open leases for a fixed time, bought or sold.
+    #[serde(default)]
+    pub fixed_leases: Vec<FixedLeaseView>,
 }
 
 /// What became of one's account in one commit of the exchange.
@@ -130,6 +133,9 @@ pub struct AccountUpdate {
     pub fills: Vec<FillView>,
     /// Leases that opened or closed, as they are now.
     pub leases: Vec<LeaseView>,
+    /// Leases for a fixed time of which something became, as they are now.
+    #[serde(default)]
+    pub fixed_leases: Vec<FixedLeaseView>,
     /// Receipts that were accepted.
     pub receipts: Vec<ReceiptView>,
 }

@@ -99,8 +99,11 @@ pub struct Wallet {
     pub name: String,
     /// Free to use.
     pub available_nanocredits: i64,
-    /// Set aside for jobs that are not over.
+    /// Set aside for jobs and fixed leases that are not over.
     pub escrow_nanocredits: i64,
+    /// At stake as a seller of fixed leases.
+    #[serde(default)]
+    pub bond_nanocredits: i64,
     /// Asked to be paid out, and not paid yet.
     #[serde(default)]
     pub outgoing_nanocredits: i64,

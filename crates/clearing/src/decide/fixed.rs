@@ -2,6 +2,7 @@
 
 use base::{AccountId, LeaseId, MachineId};
 use ledger::AccountKey;
+use market::SCAN_LIMIT;
 
 use super::{Desk, not_found};
 use crate::event::{Event, TransferReason};
@@ -55,8 +56,14 @@ impl Desk<'_> {
         }
         let former = self.state.fixed_offers.get(&machine);
         let same = former.map_or(units == 0, |offer| {
-            offer.units == units && offer.price_nanocredits_per_hour == price_nanocredits_per_hour
+            (offer.instrument.as_str(), offer.units, offer.price_nanocredits_per_hour)
+                == (instrument, units, price_nanocredits_per_hour)
         });
+        let let_units = former.map_or(0, |offer| offer.open.len());
+        if !same && units as usize > let_units {
+            let owner = self.state.machines[&machine].owner;
+            self.check_funds(owner, self.state.rules.bond_nanocredits(price_nanocredits_per_hour))?;
+        }
         if !same {
             self.push_offer(machine, instrument, units, price_nanocredits_per_hour);
         }
@@ -101,7 +108,7 @@ impl Desk<'_> {
             };
         }
         self.check_amount(limit)?;
-        let Some((machine, price)) = self.best_fixed_offer(account, limit) else {
+        let Some((machine, price)) = self.best_fixed_offer(account, instrument, limit) else {
             return Err(FixedRejection::NoOffer {
                 instrument: instrument.to_owned(),
                 limit_nanocredits_per_hour: limit,
@@ -146,21 +153,25 @@ impl Desk<'_> {
     }
 
     /// The cheapest offer within a limit, the oldest of those, whose owner is another and has the
-    /// bond.
-    fn best_fixed_offer(&self, buyer: AccountId, limit: i64) -> Option<(MachineId, i64)> {
-        let state = &self.state;
-        let offers = state.fixed_offers.iter().filter(|(machine, offer)| {
-            let owner = state.machines[machine].owner;
-            let price = offer.price_nanocredits_per_hour;
-            offer.open.len() < offer.units as usize
-                && price <= limit
-                && owner != buyer
-                && state.available_nanocredits(owner) >= state.rules.bond_nanocredits(price)
+    /// bond. Looks at so many only: what can't be taken at the head of the list is withdrawn by
+    /// the next tick, unless it is the buyer's own.
+    fn best_fixed_offer(
+        &self,
+        buyer: AccountId,
+        instrument: &str,
+        limit: i64,
+    ) -> Option<(MachineId, i64)> {
+        let listed = self.state.fixed_book.get(instrument)?.iter().take(SCAN_LIMIT as usize);
+        let best = listed.take_while(|(price, ..)| *price <= limit).find(|(price, _, machine)| {
+            self.state.machines[machine].owner != buyer && self.has_bond(*machine, *price)
         });
-        let best = offers.min_by_key(|(machine, offer)| {
-            (offer.price_nanocredits_per_hour, offer.since_ms, **machine)
-        });
-        best.map(|(machine, offer)| (*machine, offer.price_nanocredits_per_hour))
+        best.map(|(price, _, machine)| (*machine, *price))
+    }
+
+    fn has_bond(&self, machine: MachineId, price_nanocredits_per_hour: i64) -> bool {
+        let owner = self.state.machines[&machine].owner;
+        let bond = self.state.rules.bond_nanocredits(price_nanocredits_per_hour);
+        self.state.available_nanocredits(owner) >= bond
     }
 
     /// Giving notice again changes nothing; an earlier end than the one that was announced wins.
@@ -235,8 +246,16 @@ impl Desk<'_> {
         open
     }
 
-    /// The hours go by.
+    /// The hours go by, and offers leave whose owners spent what would be their bond.
     pub(super) fn fixed_tick(&mut self) {
+        let heads = self.state.fixed_book.values().flat_map(|l| l.iter().take(SCAN_LIMIT as usize));
+        let unfounded: Vec<MachineId> = heads
+            .filter(|(price, _, machine)| !self.has_bond(*machine, *price))
+            .map(|(_, _, machine)| *machine)
+            .collect();
+        for machine in unfounded {
+            self.withdraw_fixed(machine);
+        }
         let open: Vec<LeaseId> =
             self.state.fixed_offers.values().flat_map(|offer| offer.open.clone()).collect();
         for lease in open {

@@ -202,9 +202,7 @@ impl Desk<'_> {
         let own = self.own_job(account, job)?;
         let (is_over, budget) = (own.is_over(), own.budget_nanocredits);
         self.check_amount(amount_nanocredits)?;
-        // Scoped per account: nobody can use up or probe another's ids.
-        let scoped =
-            TransferId::derive(&[b"top-up", &account.0.to_be_bytes(), &transfer.0.to_be_bytes()]);
+        let scoped = top_up_id(account, transfer);
         let (from, to) = (AccountKey::Available(account), AccountKey::Escrow(job));
         let posting = Transfer { transfer: scoped, from, to, amount_nanocredits };
         match self.state.ledger.examine(&posting) {
@@ -241,6 +239,12 @@ impl Desk<'_> {
         self.push(Event::JobCancelled { job, at_ms });
         Ok(())
     }
+}
+
+/// The id of the transfer that an account asked for under its own id: scoped per account, so that
+/// nobody can use up or probe another's.
+pub fn top_up_id(account: AccountId, transfer: TransferId) -> TransferId {
+    TransferId::derive(&[b"top-up", &account.0.to_be_bytes(), &transfer.0.to_be_bytes()])
 }
 
 fn task_id(job: JobId, index: usize) -> TaskId {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use base::LeaseId;
+use base::{LeaseId, MachineId};
 
 use super::FITS;
 use crate::fixed::{FixedEvent, FixedFlow, FixedLease, FixedOffer};
@@ -18,21 +18,26 @@ impl State {
                 price_nanocredits_per_hour,
                 at_ms,
             } => {
-                let offer = self.fixed_offers.entry(*machine).or_insert_with(|| FixedOffer {
+                self.fixed_offers.entry(*machine).or_insert_with(|| FixedOffer {
                     instrument: instrument.clone(),
                     units: 0,
                     price_nanocredits_per_hour: 0,
                     since_ms: 0,
                     open: BTreeSet::new(),
                 });
-                offer.instrument = instrument.clone();
-                offer.units = *units;
-                offer.price_nanocredits_per_hour = *price_nanocredits_per_hour;
-                offer.since_ms = *at_ms;
+                self.change_offer(*machine, |offer| {
+                    offer.instrument = instrument.clone();
+                    offer.units = *units;
+                    offer.price_nanocredits_per_hour = *price_nanocredits_per_hour;
+                    offer.since_ms = *at_ms;
+                });
             }
             FixedEvent::Opened { lease } => {
-                let offer = self.fixed_offers.get_mut(&lease.machine).expect(FITS);
-                offer.open.insert(lease.lease);
+                self.change_offer(lease.machine, |offer| {
+                    offer.open.insert(lease.lease);
+                });
+                let buyer = self.accounts.get_mut(&lease.account).expect(FITS);
+                buyer.fixed_bought.insert(lease.lease);
                 let former = self.fixed_leases.insert(lease.lease, (**lease).clone());
                 assert!(former.is_none(), "{FITS}");
             }
@@ -58,9 +63,28 @@ impl State {
                 closed.down_since_ms = None;
                 closed.outage_ms = *outage_ms;
                 closed.closed = Some((*at_ms, *end));
-                let machine = closed.machine;
-                self.fixed_offers.get_mut(&machine).expect(FITS).open.remove(lease);
+                let (machine, account) = (closed.machine, closed.account);
+                self.accounts.get_mut(&account).expect(FITS).fixed_bought.remove(lease);
+                self.change_offer(machine, |offer| {
+                    offer.open.remove(lease);
+                });
             }
+        }
+    }
+
+    /// Changes an offer, and with it its place among the others.
+    fn change_offer(&mut self, machine: MachineId, change: impl FnOnce(&mut FixedOffer)) {
+        let offer = self.fixed_offers.get_mut(&machine).expect(FITS);
+        if let Some(place) = offer.priority(machine) {
+            let listed = self.fixed_book.get_mut(&offer.instrument).expect(FITS);
+            listed.remove(&place);
+            if listed.is_empty() {
+                self.fixed_book.remove(&offer.instrument);
+            }
+        }
+        change(offer);
+        if let Some(place) = offer.priority(machine) {
+            self.fixed_book.entry(offer.instrument.clone()).or_default().insert(place);
         }
     }
 

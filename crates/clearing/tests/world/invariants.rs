@@ -1,27 +1,68 @@
 //! What must hold after every command.
 
-use base::Usage;
+use std::collections::BTreeMap;
+
+use base::{MachineId, Usage};
 use clearing::fixed::FixedLease;
 use clearing::payments::{Payment, PaymentDirection};
-use clearing::{JobPhase, LeasePhase, State, TaskPhase};
+use clearing::{Ended, Event, JobPhase, LeasePhase, State, TaskPhase};
 use ledger::AccountKey;
 
+/// What came before, as far as the state does not tell any more.
+#[derive(Debug, Clone, Default)]
+pub struct History {
+    /// Every transfer, added up.
+    added_up: BTreeMap<AccountKey, i128>,
+    /// Fees of what was forgotten.
+    fees: i64,
+    /// What machines earned by what was forgotten.
+    earned: BTreeMap<MachineId, i64>,
+}
+
+impl History {
+    /// Follows what a command came to.
+    pub fn follow(&mut self, events: &[Event]) {
+        for event in events {
+            let Event::Transferred { from, to, amount_nanocredits, .. } = event else { continue };
+            *self.added_up.entry(*from).or_insert(0) -= i128::from(*amount_nanocredits);
+            *self.added_up.entry(*to).or_insert(0) += i128::from(*amount_nanocredits);
+        }
+        self.added_up.retain(|_, sum| *sum != 0);
+    }
+
+    /// Keeps of what is to be forgotten what later checks need.
+    pub fn forget(&mut self, before: &State, ended: &Ended) {
+        let leases = ended.jobs.iter().flat_map(|job| before.job_leases(*job));
+        let leases = leases.map(|lease| (lease.machine, lease.fees, lease.paid_nanocredits));
+        let fixed = ended.fixed_leases.iter().filter_map(|lease| before.fixed_lease(*lease));
+        let fixed = fixed.map(|lease| (lease.machine, lease.fees, lease.paid_nanocredits));
+        for (machine, fees, paid) in leases.chain(fixed) {
+            self.fees += fees.buyer_nanocredits(paid) + fees.seller_nanocredits(paid);
+            let earned = paid - fees.seller_nanocredits(paid);
+            *self.earned.entry(machine).or_insert(0) += earned;
+        }
+    }
+}
+
 /// Panics with the first invariant that doesn't hold.
-pub fn check(state: &State) {
+pub fn check(state: &State, history: &History) {
     let ledger = state.ledger().check();
     assert!(ledger.is_sound(), "{ledger:?}");
+    let held = state.ledger().balances().map(|(key, balance)| (key, i128::from(balance)));
+    let added_up = history.added_up.iter().map(|(key, sum)| (*key, *sum));
+    assert!(held.eq(added_up), "a balance is not what its transfers add up to");
     check_jobs(state);
     check_leases(state);
     check_tasks(state);
     check_attempts(state);
-    check_machines(state);
-    check_fees(state);
+    check_machines(state, history);
+    check_fees(state, history);
     check_payments(state);
     check_fixed(state);
 }
 
 /// The exchange holds exactly the fees of what was paid.
-fn check_fees(state: &State) {
+fn check_fees(state: &State, history: &History) {
     let of_lease = |lease: &clearing::Lease| {
         let paid = lease.paid_nanocredits;
         lease.fees.buyer_nanocredits(paid) + lease.fees.seller_nanocredits(paid)
@@ -32,7 +73,7 @@ fn check_fees(state: &State) {
     };
     let charged = state.leases().map(of_lease).sum::<i64>();
     let charged = charged + state.fixed_leases().map(of_fixed).sum::<i64>();
-    assert_eq!(state.ledger().balance(AccountKey::Fees), charged);
+    assert_eq!(state.ledger().balance(AccountKey::Fees), charged + history.fees);
     let jobs: i64 = state.jobs().map(|job| job.fees_nanocredits).sum();
     let buyers = |lease: &clearing::Lease| lease.fees.buyer_nanocredits(lease.paid_nanocredits);
     assert_eq!(jobs, state.leases().map(buyers).sum::<i64>());
@@ -40,6 +81,14 @@ fn check_fees(state: &State) {
 
 /// Escrow and bond of a fixed lease are what was put in and not paid out; a closed one has none.
 fn check_fixed(state: &State) {
+    let mut free: Vec<_> = state
+        .fixed_offers()
+        .filter(|(_, offer)| offer.open.len() < offer.units as usize)
+        .map(|(machine, offer)| (offer.price_nanocredits_per_hour, offer.since_ms, machine))
+        .collect();
+    free.sort();
+    let listed = state.free_offers(clearing::fixed::TEST_FIXED).map(|(machine, _)| machine);
+    assert!(listed.eq(free.into_iter().map(|(_, _, machine)| machine)));
     for lease in state.fixed_leases() {
         let paid = lease.paid_nanocredits;
         let escrow = state.ledger().balance(AccountKey::LeaseEscrow(lease.lease));
@@ -59,6 +108,8 @@ fn check_fixed(state: &State) {
         let offer = state.fixed_offers().find(|(machine, _)| *machine == lease.machine);
         let listed = offer.is_some_and(|(_, offer)| offer.open.contains(&lease.lease));
         assert_eq!(listed, lease.closed.is_none());
+        let buyer = state.account(lease.account).expect("a lease has a buyer");
+        assert_eq!(buyer.fixed_bought.contains(&lease.lease), lease.closed.is_none());
         if let Some((at_ms, _)) = lease.closed {
             assert_eq!((escrow, bond), (0, 0), "{}", lease.lease);
             assert!(at_ms <= lease.prepaid_until_ms, "time that nobody paid for");
@@ -172,7 +223,7 @@ fn check_attempts(state: &State) {
     }
 }
 
-fn check_machines(state: &State) {
+fn check_machines(state: &State, history: &History) {
     for machine in state.machines() {
         let open = state
             .leases()
@@ -195,7 +246,8 @@ fn check_machines(state: &State) {
                 lease.paid_nanocredits - lease.fees.seller_nanocredits(lease.paid_nanocredits)
             })
             .sum();
-        assert_eq!(earned + fixed, machine.earned_nanocredits);
+        let before = history.earned.get(&machine.machine).copied().unwrap_or(0);
+        assert_eq!(before + earned + fixed, machine.earned_nanocredits);
         for ask in state.machine_asks(machine.machine) {
             assert!(ask.order.leaves_quantity <= state.slots_free(machine.machine));
         }

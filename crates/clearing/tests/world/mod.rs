@@ -41,6 +41,7 @@ pub struct World {
     pub state: State,
     pub now_ms: i64,
     pub sequence: u64,
+    pub history: invariants::History,
 }
 
 /// A seller's account.
@@ -68,7 +69,8 @@ pub fn code(result: Result<Vec<Event>, Rejection>) -> &'static str {
 impl World {
     /// Accounts, machines with `slots` slots of 2 GiB each, and money; no orders.
     pub fn new(machines: u128, slots: u32) -> Self {
-        let mut world = World { state: State::default(), now_ms: 1_000_000, sequence: 0 };
+        let (state, history) = (State::default(), Default::default());
+        let mut world = World { state, now_ms: 1_000_000, sequence: 0, history };
         world.ok(Command::OpenAccount { account: BUYER, name: "buyer".into() });
         world.ok(Command::Deposit {
             transfer: TransferId(1),
@@ -101,14 +103,18 @@ impl World {
                 assert!(!rejection.to_string().is_empty());
             }
             Ok(events) => {
+                self.history.follow(events);
                 let mut folded = before;
                 for event in events {
+                    if let Event::Forgotten { ended } = event {
+                        self.history.forget(&folded, ended);
+                    }
                     folded.evolve(event);
                 }
                 assert_eq!(folded.digest(), self.state.digest(), "{command:?}");
             }
         }
-        invariants::check(&self.state);
+        invariants::check(&self.state, &self.history);
         result
     }
 

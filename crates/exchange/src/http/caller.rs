@@ -135,6 +135,16 @@ pub(super) enum Viewer {
     Account(AccountId),
 }
 
+impl Viewer {
+    /// Whose lists it sees: an operator everybody's.
+    pub fn owner(&self) -> Option<AccountId> {
+        match self {
+            Viewer::Operator => None,
+            Viewer::Account(account) => Some(*account),
+        }
+    }
+}
+
 impl FromRequestParts<Arc<App>> for Viewer {
     type Rejection = ApiError;
 

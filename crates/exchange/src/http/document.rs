@@ -45,6 +45,7 @@ nanocredits per Tfuel (10¹² units of billable fuel).";
         (name = "accounts", description = "Accounts and their money"),
         (name = "operator", description = "What only operators do"),
         (name = "jobs", description = "Buying: jobs, invoices, leases"),
+        (name = "leases", description = "Units by the hour, under a seller's bond"),
         (name = "orders", description = "Selling: orders"),
         (name = "market", description = "What everybody sees of the market"),
         (name = "machines", description = "Machines and their agents"),

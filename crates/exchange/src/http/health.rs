@@ -12,6 +12,7 @@ use tracing::Instrument;
 
 use super::caller::Operator;
 use crate::app::App;
+use crate::core::Core;
 use crate::error::ApiError;
 use crate::metrics::Now;
 use crate::secrets;
@@ -48,9 +49,13 @@ pub(super) async fn metrics(
     State(app): State<Arc<App>>,
 ) -> Result<Response, ApiError> {
     let waiting_requests = app.sequencer.waiting();
-    let (journal_sequence, agents) =
-        app.sequencer.read(|core| (core.sequence, core.presence.online())).await?;
-    let text = app.metrics.text(Now { journal_sequence, agents, waiting_requests });
+    let now = move |core: &mut Core| Now {
+        journal_sequence: core.sequence,
+        agents: core.presence.online(),
+        waiting_requests,
+        held: core.held(),
+    };
+    let text = app.metrics.text(app.sequencer.read(now).await?);
     Ok(([(CONTENT_TYPE, "text/plain; version=0.0.4")], text).into_response())
 }
 

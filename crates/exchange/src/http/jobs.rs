@@ -12,15 +12,18 @@ use tokio::sync::oneshot;
 use utoipa::IntoParams;
 use wire::{Invoice, JobView, LeaseView, NewJob, TopUp};
 
-use super::{Account, Answer, Id, JsonBody, Listed, Page, Rows, Shared, checked_name};
+use super::history::{self, Kind};
+use super::{Account, Answer, Id, JsonBody, Listed, Page, Shared, checked_name};
 use crate::app::App;
 use crate::config::limits;
 use crate::core::Core;
 use crate::error::ApiError;
 use crate::grants::{Granted, Reader};
 use crate::invoice;
+use crate::past::{self, PastJob};
 use crate::sequencer::Request;
 use crate::spec;
+use crate::store::Past;
 use crate::views;
 
 /// Submit a job
@@ -95,14 +98,26 @@ pub(super) async fn list(
     State(app): Shared,
     page: Page,
 ) -> Listed<JobView> {
-    app.sequencer
-        .read(move |core| {
-            let all = core.state.account(account).map_or(&[][..], |found| &found.jobs);
-            let (part, next) = page.newest_first(all)?;
-            let found = part.iter().rev().filter_map(|job| core.state.job(*job));
-            Ok(Rows { rows: found.map(|job| views::job(core, job)).collect(), next })
-        })
-        .await?
+    let kind = Kind { past: Past::Job, listing: |core| &core.index.jobs };
+    let view = |core: &Core, job| core.state.job(job).map(|job| views::job(core, job));
+    let read = |view: &str| Ok(past::read::<PastJob>(Past::Job, view)?.view);
+    let mut found = history::list(&app, page, Some(account), kind, view, read).await?;
+    let mut left = limits::READ_COST;
+    for job in &mut found.rows {
+        let cost = limits::JOB_READ_COST + u64::from(job.task_count);
+        let Some(rest) = left.checked_sub(cost) else { break };
+        left = rest;
+        add_tasks(&app, job).await?;
+    }
+    Ok(found)
+}
+
+/// A job that is written down has its tasks in a place of their own.
+async fn add_tasks(app: &std::sync::Arc<App>, job: &mut JobView) -> Result<(), ApiError> {
+    if job.ended_at_ms.is_some() && job.tasks.is_empty() {
+        job.tasks = history::one(app, Past::Tasks, job.job).await?.unwrap_or_default();
+    }
+    Ok(())
 }
 
 /// Whether to wait.
@@ -143,7 +158,8 @@ pub(super) async fn show(
     let Some(after) = after else { return view(&app, account, job).await };
     // Whether there is such a job is said at once.
     let Json(now) = view(&app, account, job).await?;
-    if now.version > after {
+    // What is over has no news any more.
+    if now.version > after || now.ended_at_ms.is_some() {
         return Ok(Json(now));
     }
     let (news, heard) = oneshot::channel();
@@ -213,7 +229,11 @@ pub(super) async fn invoice_of(
             Some(invoice::of(&core.state, found))
         })
         .await?;
-    invoice.map(Json).ok_or_else(|| unknown(job))
+    if let Some(invoice) = invoice {
+        return Ok(Json(invoice));
+    }
+    past_job(&app, account, job).await?;
+    history::one(&app, Past::Invoice, job).await?.map(Json).ok_or_else(|| unknown(job))
 }
 
 /// One's leases, bought and sold
@@ -227,17 +247,28 @@ pub(super) async fn leases(
     State(app): Shared,
     page: Page,
 ) -> Listed<LeaseView> {
-    app.sequencer
-        .read(move |core| {
-            let (part, next) = page.newest_first(core.index.leases(account))?;
-            let newest_first = part.iter().rev();
-            let rows = newest_first.filter_map(|lease| core.state.lease(*lease).map(views::lease));
-            Ok(Rows { rows: rows.collect(), next })
-        })
-        .await?
+    let kind = Kind { past: Past::Lease, listing: |core| &core.index.leases };
+    let view = |core: &Core, lease| core.state.lease(lease).map(views::lease);
+    let read = |view: &str| past::read(Past::Lease, view);
+    history::list(&app, page, Some(account), kind, view, read).await
 }
 
-pub(super) async fn view(app: &App, account: AccountId, job: JobId) -> Answer<JobView> {
+/// A job that memory has forgotten, without its tasks.
+async fn past_job(
+    app: &std::sync::Arc<App>,
+    account: AccountId,
+    job: JobId,
+) -> Result<JobView, ApiError> {
+    let found: Option<PastJob> = history::one(app, Past::Job, job).await?;
+    let own = found.filter(|found| found.account == account);
+    own.map(|found| found.view).ok_or_else(|| unknown(job))
+}
+
+pub(super) async fn view(
+    app: &std::sync::Arc<App>,
+    account: AccountId,
+    job: JobId,
+) -> Answer<JobView> {
     let view = app
         .sequencer
         .read(move |core| {
@@ -245,7 +276,12 @@ pub(super) async fn view(app: &App, account: AccountId, job: JobId) -> Answer<Jo
             Some(views::job(core, found))
         })
         .await?;
-    view.map(Json).ok_or_else(|| unknown(job))
+    if let Some(view) = view {
+        return Ok(Json(view));
+    }
+    let mut view = past_job(app, account, job).await?;
+    add_tasks(app, &mut view).await?;
+    Ok(Json(view))
 }
 
 fn unknown(job: JobId) -> ApiError {

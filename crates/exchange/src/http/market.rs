@@ -14,13 +14,15 @@ use wire::{
     TradeView,
 };
 
+use super::history::{self, Kind};
 use super::page::place_text;
 use super::{Account, Answer, Id, JsonBody, Listed, Page, Rows, Shared, checked_name};
 use crate::app::App;
 use crate::config::limits;
 use crate::core::Core;
 use crate::error::ApiError;
-use crate::store::StoreReader;
+use crate::past::{self, PastOrder};
+use crate::store::{Past, StoreReader};
 use crate::views;
 
 /// Place an ask for slots of one's own machine
@@ -58,11 +60,19 @@ pub(super) async fn place(
         post_only,
     };
     app.sequencer.command(command).await?;
-    let order = app
+    let id = past::client_order(machine, &client_order_id);
+    let placed = app
         .sequencer
         .read(move |core| core.state.client_order(machine, &client_order_id).map(views::order))
         .await?;
-    order.map(Json).ok_or(ApiError::Internal)
+    if let Some(placed) = placed {
+        return Ok(Json(placed));
+    }
+    // Said again long after it was over.
+    match history::one(&app, Past::ClientOrder, id).await? {
+        Some(placed) => order(Account(account), State(app), Id(placed)).await,
+        None => Err(ApiError::Internal),
+    }
 }
 
 fn time_in_force(new: &NewOrder) -> Result<market::TimeInForce, ApiError> {
@@ -91,14 +101,10 @@ pub(super) async fn orders(
     State(app): Shared,
     page: Page,
 ) -> Listed<OrderView> {
-    app.sequencer
-        .read(move |core| {
-            let (part, next) = page.newest_first(core.index.orders(account))?;
-            let newest_first = part.iter().rev();
-            let rows = newest_first.filter_map(|order| core.state.order(*order).map(views::order));
-            Ok(Rows { rows: rows.collect(), next })
-        })
-        .await?
+    let kind = Kind { past: Past::Order, listing: |core| &core.index.orders };
+    let view = |core: &Core, order| core.state.order(order).map(views::order);
+    let read = |view: &str| Ok(past::read::<PastOrder>(Past::Order, view)?.view);
+    history::list(&app, page, Some(account), kind, view, read).await
 }
 
 /// One of one's orders
@@ -113,7 +119,12 @@ pub(super) async fn order(
     Id(order): Id<OrderId>,
 ) -> Answer<OrderView> {
     let found = app.sequencer.read(move |core| views::own_order(core, account, order)).await?;
-    found.map(Json).ok_or_else(|| ApiError::NotFound { what: "order", id: order.to_string() })
+    if let Some(found) = found {
+        return Ok(Json(found));
+    }
+    let past: Option<PastOrder> = history::one(&app, Past::Order, order).await?;
+    let own = past.filter(|past| past.owner == account).map(|past| Json(past.view));
+    own.ok_or_else(|| ApiError::NotFound { what: "order", id: order.to_string() })
 }
 
 /// Cancel an order

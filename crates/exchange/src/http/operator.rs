@@ -3,9 +3,9 @@
 
 use axum::Json;
 use axum::extract::State;
-use base::{AccountId, Digest, JobId, OrderId};
-use clearing::{Command, OrderLink};
-use market::OrderStatus;
+use base::{AccountId, Digest, JobId, MachineId};
+use clearing::Command;
+use clearing::fixed::FixedCommand;
 use wire::{
     AccountView, Act, InstrumentList, InstrumentView, JobView, NewInstrument, NewStanding,
     OperatorAct, Reason, Standing,
@@ -115,28 +115,28 @@ pub(super) async fn standing(
 /// Takes from the market what the account has there. Done again, it does what is left.
 async fn clear_away(app: &App, account: AccountId, standing: Standing) -> Result<(), ApiError> {
     let is_banned = standing == Standing::Banned;
-    let (asks, jobs, machines) = app
+    let (offers, jobs, machines) = app
         .sequencer
         .read(move |core| {
-            let is_open_ask = |id: &&OrderId| {
-                core.state.order(**id).is_some_and(|info| {
-                    info.order.status == OrderStatus::Open
-                        && matches!(info.link, OrderLink::Ask { .. })
-                })
-            };
-            let asks: Vec<OrderId> =
-                core.index.orders(account).iter().filter(is_open_ask).copied().collect();
             let jobs = core.state.account_jobs(account).filter(|job| !job.is_over());
             let machines = core.state.account_machines(account).filter(|found| !found.retired);
-            (
-                asks,
-                jobs.map(|job| job.job).collect::<Vec<_>>(),
-                machines.map(|found| found.machine).collect::<Vec<_>>(),
-            )
+            let machines: Vec<MachineId> = machines.map(|found| found.machine).collect();
+            let offers = machines.iter().filter_map(|machine| {
+                let offer = core.state.fixed_offer(*machine).filter(|offer| offer.units > 0)?;
+                Some(FixedCommand::Offer {
+                    machine: *machine,
+                    instrument: offer.instrument.clone(),
+                    units: 0,
+                    price_nanocredits_per_hour: offer.price_nanocredits_per_hour,
+                })
+            });
+            let offers: Vec<FixedCommand> = offers.collect();
+            (offers, jobs.map(|job| job.job).collect::<Vec<_>>(), machines)
         })
         .await?;
-    for order in asks {
-        done(app.sequencer.command(Command::CancelOrder { account, order }).await)?;
+    done(app.sequencer.command(Command::CancelOrders { account, instrument: None }).await)?;
+    for offer in offers {
+        done(app.sequencer.command(Command::Fixed(offer)).await)?;
     }
     if !is_banned {
         return Ok(());

@@ -59,6 +59,16 @@ impl Page {
         place.ok_or_else(|| unknown(cursor))
     }
 
+    /// The place before which the wanted rows come, in a list that is ordered by age.
+    pub fn before<I: std::str::FromStr>(&self) -> Result<Option<(i64, I)>, ApiError> {
+        let place = |cursor: &String| {
+            let (at, id) = cursor.split_once('.')?;
+            Some((at.parse().ok()?, id.parse().ok()?))
+        };
+        let before = |cursor| place(cursor).ok_or_else(|| unknown(cursor));
+        self.cursor.as_ref().map(before).transpose()
+    }
+
     /// The key after which the wanted rows come, in a list that is ordered by a key of its own.
     pub fn after<K: std::str::FromStr>(&self) -> Result<Option<K>, ApiError> {
         let key = |cursor: &String| cursor.parse().map_err(|_| unknown(cursor));

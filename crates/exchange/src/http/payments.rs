@@ -1,26 +1,23 @@
 //! Deposits and withdrawals with the operator's approval, and the operator's charges.
 
+use std::sync::Arc;
+
 use axum::Json;
 use axum::extract::State;
 use base::PaymentId;
 use clearing::Command;
-use clearing::payments::{Payment, PaymentCommand, PaymentPhase, payment_id};
+use clearing::payments::{PaymentCommand, PaymentPhase, payment_id};
 use wire::{Act, FeesView, NewFees, NewPayment, PaymentDecision, PaymentView};
 
 use super::caller::Viewer;
-use super::{Account, Answer, Id, JsonBody, Listed, Operator, Page, Rows, Shared, checked_name};
+use super::history::{self, Kind};
+use super::{Account, Answer, Id, JsonBody, Listed, Operator, Page, Shared, checked_name};
 use crate::app::App;
+use crate::core::Core;
 use crate::error::ApiError;
+use crate::past;
+use crate::store::Past;
 use crate::views;
-
-impl Viewer {
-    fn sees(&self, payment: &Payment) -> bool {
-        match self {
-            Viewer::Operator => true,
-            Viewer::Account(account) => payment.account == *account,
-        }
-    }
-}
 
 /// Ask for a deposit or a withdrawal
 ///
@@ -57,16 +54,12 @@ pub(super) async fn request(
 )]
 pub(super) async fn list(viewer: Viewer, State(app): Shared, page: Page) -> Listed<PaymentView> {
     let provider = app.config.payments.clone();
-    app.sequencer
-        .read(move |core| {
-            let mut seen: Vec<&Payment> =
-                core.state.payments().filter(|payment| viewer.sees(payment)).collect();
-            seen.sort_by_key(|payment| (payment.requested_at_ms, payment.payment));
-            let (part, next) = page.newest_first(&seen)?;
-            let view = |payment: &&Payment| views::payment(provider.as_ref(), payment);
-            Ok(Rows { rows: part.iter().rev().map(view).collect(), next })
-        })
-        .await?
+    let kind = Kind { past: Past::Payment, listing: |core| &core.index.payments };
+    let view = move |core: &Core, payment| {
+        core.state.payment(payment).map(|found| views::payment(provider.as_ref(), found))
+    };
+    let read = |view: &str| past::read(Past::Payment, view);
+    history::list(&app, page, viewer.owner(), kind, view, read).await
 }
 
 /// A payment
@@ -163,15 +156,15 @@ pub(super) async fn set_fees(
     fees(State(app)).await
 }
 
-async fn view(app: &App, viewer: Viewer, payment: PaymentId) -> Answer<PaymentView> {
+async fn view(app: &Arc<App>, viewer: Viewer, payment: PaymentId) -> Answer<PaymentView> {
     let provider = app.config.payments.clone();
-    let found = app
-        .sequencer
-        .read(move |core| {
-            let found = core.state.payment(payment).filter(|found| viewer.sees(found))?;
-            Some(views::payment(provider.as_ref(), found))
-        })
-        .await?;
-    let unknown = || ApiError::NotFound { what: "payment", id: payment.to_string() };
-    found.map(Json).ok_or_else(unknown)
+    let look = move |core: &mut Core| {
+        core.state.payment(payment).map(|found| views::payment(provider.as_ref(), found))
+    };
+    let found = match app.sequencer.read(look).await? {
+        Some(found) => Some(found),
+        None => history::one(app, Past::Payment, payment).await?,
+    };
+    let seen = found.filter(|found| viewer.owner().is_none_or(|own| found.account == own));
+    seen.map(Json).ok_or_else(|| ApiError::NotFound { what: "payment", id: payment.to_string() })
 }

@@ -3,10 +3,12 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
-use base::{JobId, MachineId};
+use base::{Digest, JobId, MachineId};
+use clearing::fixed::{FixedCommand, FixedEvent};
 use clearing::{Command, Context, Event};
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
+use wire::ToAgent;
 
 use super::clock::Clock;
 use super::{About, Enrol, Failure, Reply, Request, Sequencer, unix_ms};
@@ -15,12 +17,15 @@ use crate::core::Core;
 use crate::error::ExchangeError;
 use crate::feed::Touched;
 use crate::outbox;
+use crate::past;
+use crate::probes::Question;
+use crate::secrets;
 use crate::snapshot::Snapshot;
 use crate::store::{CredentialChange, Entry, JoinCodeState, Store, StoreError, StoreReader};
 
 /// Version of the rules by which this program decides. Rises when a command may come to other
 /// events than before: re-deciding old entries is a check only within one version.
-const RULES_VERSION: u32 = 3;
+const RULES_VERSION: u32 = 4;
 
 /// Who waits for a decision.
 enum Origin {
@@ -32,7 +37,8 @@ enum Origin {
         _done: oneshot::Sender<()>,
     },
     Lapse(MachineId),
-    Tick,
+    /// Of the clock: a tick, or what a probe found.
+    Clock,
     /// It follows from another command of this round.
     Consequence,
 }
@@ -61,6 +67,11 @@ struct Worker {
     patience: Duration,
     clock: Clock,
     snapshot_entries: u64,
+    keep_ended_ms: i64,
+    /// There is more to forget than one round may.
+    forgets_on: bool,
+    /// Whether anything was ever forgotten.
+    has_past: bool,
     /// The snapshot that is being written.
     snapshot: Option<std::thread::JoinHandle<()>>,
     /// When the last round began.
@@ -85,7 +96,7 @@ pub(crate) fn start(
 }
 
 impl Worker {
-    fn new(store: Box<dyn Store>, config: &Config) -> Result<Self, StoreError> {
+    fn new(mut store: Box<dyn Store>, config: &Config) -> Result<Self, StoreError> {
         let mut reader = store.reader_maker()()?;
         let mut core = Core::new(config, store.exchange());
         core.rebuild(reader.as_mut())?;
@@ -93,6 +104,9 @@ impl Worker {
         let start_grace = Duration::from_millis(config.start_grace_ms);
         for machine in core.machines_at_stake() {
             core.presence.expect_after_start(machine, start_grace, now);
+        }
+        for lease in core.state.open_fixed_leases() {
+            core.probes.watch(lease.lease, lease.machine, now + start_grace);
         }
         // After an outage everything looks as if it stood still: agents come back first, and have
         // the time in which each sends a receipt.
@@ -105,6 +119,7 @@ impl Worker {
         let patience = Duration::from_millis((shortest / 8).clamp(10, 250));
         let clock = Clock::new(core.last_ms, now);
         Ok(Worker {
+            has_past: store.has_past()?,
             store,
             reader,
             core,
@@ -115,6 +130,8 @@ impl Worker {
             patience,
             clock,
             snapshot_entries: config.snapshot_entries.max(1),
+            keep_ended_ms: config.keep_ended_ms,
+            forgets_on: false,
             snapshot: None,
             round_at: now,
             stall: Duration::from_millis(config.lapse_after_ms / 4).max(4 * patience),
@@ -163,12 +180,17 @@ impl Worker {
         if since > self.stall {
             tracing::warn!(stall_ms = since.as_millis(), "stood still; machines get longer");
             self.core.presence.shift(since);
+            self.core.probes.shift(since);
         }
         for request in requests {
             if let Request::Heartbeat { machine, connection, .. }
+            | Request::ProbeAnswer { machine, connection, .. }
             | Request::Agent { machine, connection, .. } = request
             {
                 self.core.presence.heard(*machine, *connection, now);
+            }
+            if let Request::ProbeAnswer { machine, lease, nonce, .. } = request {
+                self.core.probes.answered(*machine, *lease, *nonce);
             }
         }
     }
@@ -180,6 +202,10 @@ impl Worker {
         for (command, origin) in self.timers(now) {
             let result = self.guarded(&mut storage, |worker| worker.decide(command, None));
             decisions.push(Decided { origin, result });
+        }
+        if self.forgets_on && !self.stale {
+            let result = self.guarded(&mut storage, Self::forget);
+            decisions.push(Decided { origin: Origin::Clock, result });
         }
         for request in requests.drain(..) {
             let (origin, result) = match request {
@@ -285,10 +311,30 @@ impl Worker {
                 waiting.retain(|waiter| !waiter.news.is_closed());
             }
             self.waiters.retain(|_, waiting| !waiting.is_empty());
+            self.forgets_on = true;
             // One that finds nothing to do has no events, and leaves no entry.
-            commands.push((Command::Tick, Origin::Tick));
+            commands.push((Command::Tick, Origin::Clock));
+        }
+        if !self.stale {
+            commands.extend(self.probe(now).into_iter().map(|command| (command, Origin::Clock)));
         }
         commands
+    }
+
+    /// Asks whether the units of fixed leases are there; what changed by earlier answers.
+    fn probe(&mut self, now: Instant) -> Vec<Command> {
+        let mut changes = Vec::new();
+        for (lease, is_up) in self.core.probes.verdicts(now) {
+            let known = self.core.state.fixed_lease(lease);
+            if known.is_some_and(|known| known.down_since_ms.is_none() != is_up) {
+                changes.push(Command::Fixed(FixedCommand::Probed { lease, is_up }));
+            }
+        }
+        for question in self.core.probes.questions(now, || secrets::random().map(Digest).ok()) {
+            let Question { machine, lease, nonce } = question;
+            self.core.presence.send(machine, ToAgent::Probe { lease, nonce }, now);
+        }
+        changes
     }
 
     /// Runs a step unless the storage failed before in this round; notes if it fails now.
@@ -346,14 +392,20 @@ impl Worker {
         command: Command,
         change: Option<CredentialChange>,
     ) -> Result<Result<Vec<Event>, Failure>, StoreError> {
-        if let Some(failure) = self.over_limits(&command) {
-            return Ok(Err(failure));
-        }
         let now_ms = self.now_ms();
         let sequence = self.core.sequence + 1;
-        let events = match self.core.decide(Context { now_ms, sequence }, &command) {
-            Ok(events) => events,
-            Err(rejection) => return Ok(Err(Failure::Rejected(rejection))),
+        let events = match self.past_answer(&command)? {
+            Some(Ok(())) => Vec::new(),
+            Some(Err(failure)) => return Ok(Err(failure)),
+            None => {
+                if let Some(failure) = self.over_limits(&command) {
+                    return Ok(Err(failure));
+                }
+                match self.core.decide(Context { now_ms, sequence }, &command) {
+                    Ok(events) => events,
+                    Err(rejection) => return Ok(Err(Failure::Rejected(rejection))),
+                }
+            }
         };
         if events.is_empty() && change.is_none() {
             return Ok(Ok(events));
@@ -373,6 +425,33 @@ impl Worker {
             self.store.change(&change)?;
         }
         Ok(Ok(events))
+    }
+
+    /// The answer to a command about something that memory has forgotten.
+    fn past_answer(
+        &mut self,
+        command: &Command,
+    ) -> Result<Option<Result<(), Failure>>, StoreError> {
+        match self.has_past {
+            true => past::answer(self.store.as_mut(), &self.core, command),
+            false => Ok(None),
+        }
+    }
+
+    /// Writes down some of what was over long ago, and forgets it.
+    fn forget(&mut self) -> Result<Result<Vec<Event>, Failure>, StoreError> {
+        let before_ms = self.now_ms().saturating_sub(self.keep_ended_ms);
+        let Core { endings, state, .. } = &mut self.core;
+        let (ended, more) = endings.take_before(state, before_ms, limits::FORGOTTEN);
+        self.forgets_on = more;
+        if ended.is_empty() {
+            return Ok(Ok(Vec::new()));
+        }
+        let rows = past::rows(&self.core, &ended)?;
+        self.begin()?;
+        self.store.keep_past(&rows)?;
+        self.has_past = true;
+        self.decide(Command::Forget { ended }, None)
     }
 
     /// Limits that no rule of the market needs, but the exchange's memory does.
@@ -428,7 +507,7 @@ impl Worker {
                 // It must lapse as soon as that can be written.
                 Err(_) => self.core.presence.expect(machine, now),
             },
-            Origin::Tick | Origin::Consequence => {}
+            Origin::Clock | Origin::Consequence => {}
         }
         let Ok(events) = result else { return };
         for (machine, message) in outbox::messages(&self.core, &events) {
@@ -437,8 +516,13 @@ impl Worker {
             }
         }
         for event in &events {
-            if let Event::MachineRetired { machine } = event {
-                self.core.presence.forget(*machine);
+            match event {
+                Event::MachineRetired { machine } => self.core.presence.forget(*machine),
+                Event::Fixed(FixedEvent::Opened { lease }) => {
+                    self.core.probes.watch(lease.lease, lease.machine, now);
+                }
+                Event::Fixed(FixedEvent::Closed { lease, .. }) => self.core.probes.forget(*lease),
+                _ => {}
             }
         }
         for job in self.core.jobs_of(&events) {

@@ -3,6 +3,7 @@
 //! that reads first can't be upgraded once another wrote.
 
 mod access;
+mod past;
 mod statements;
 
 use std::path::{Path, PathBuf};
@@ -16,8 +17,8 @@ use wire::{CandleView, OperatorAct, Statement, TokenView, TradeView, TransferVie
 use super::access::{Access, Login, Scopes, TokenKept};
 use super::candles;
 use super::{
-    CredentialChange, Entry, JoinCodeState, NewReader, Place, Principal, StatementPlace, Store,
-    StoreError, StoreReader,
+    CredentialChange, Entry, JoinCodeState, NewReader, Past, PastRow, Place, Principal,
+    StatementPlace, Store, StoreError, StoreReader,
 };
 use crate::sequencer::unix_ms;
 
@@ -25,7 +26,7 @@ use crate::sequencer::unix_ms;
 const SCHEMA_VERSION: i64 = 1 + MIGRATIONS.len() as i64;
 
 /// What made each later version of the one before. A new store goes the same way.
-const MIGRATIONS: [Migration; 5] = [
+const MIGRATIONS: [Migration; 6] = [
     Migration {
         make: |connection| Ok(connection.execute_batch(access::SCHEMA)?),
         follow: |_, _, _, _| Ok(()),
@@ -47,6 +48,10 @@ const MIGRATIONS: [Migration; 5] = [
     },
     Migration {
         make: |connection| Ok(connection.execute_batch(access::QUOTAS)?),
+        follow: |_, _, _, _| Ok(()),
+    },
+    Migration {
+        make: |connection| Ok(connection.execute_batch(past::SCHEMA)?),
         follow: |_, _, _, _| Ok(()),
     },
 ];
@@ -271,6 +276,18 @@ impl Store for SqliteStore {
         Ok(JoinCodeState::Valid(parse(account, "an account")?))
     }
 
+    fn keep_past(&mut self, rows: &[PastRow]) -> Result<(), StoreError> {
+        rows.iter().try_for_each(|row| past::keep(&self.connection, row))
+    }
+
+    fn past(&mut self, past: Past, id: &str) -> Result<Option<String>, StoreError> {
+        past::find(&self.connection, past, id)
+    }
+
+    fn has_past(&mut self) -> Result<bool, StoreError> {
+        Ok(!past::is_empty(&self.connection)?)
+    }
+
     fn change(&mut self, change: &CredentialChange) -> Result<(), StoreError> {
         match change {
             CredentialChange::AddAccountToken { token, account } => {
@@ -448,6 +465,20 @@ impl StoreReader for SqliteReader {
         limit: u32,
     ) -> Result<Vec<CandleView>, StoreError> {
         candles::read(&self.connection, instrument, interval_ms, from_ms, to_ms, limit)
+    }
+
+    fn past(&mut self, past: Past, id: &str) -> Result<Option<String>, StoreError> {
+        past::find(&self.connection, past, id)
+    }
+
+    fn past_list(
+        &mut self,
+        past: Past,
+        owner: Option<AccountId>,
+        before: Option<(i64, String)>,
+        limit: usize,
+    ) -> Result<Vec<(i64, String, String)>, StoreError> {
+        past::list(&self.connection, past, owner, before, limit)
     }
 
     fn balances(&mut self, through: u64) -> Result<(u64, Vec<(String, i64)>), StoreError> {

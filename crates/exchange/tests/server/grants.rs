@@ -4,7 +4,7 @@ use std::path::Path;
 
 use base::{Digest, Usage};
 use reqwest::Method;
-use wire::{BlobQuery, JobState, NewQuota, QuotaView, TaskResult, ToAgent};
+use wire::{BlobQuery, JobState, NewQuota, QuotaView, TaskResult, ToAgent, ToExchange};
 
 use crate::harness::{Agent, CREDIT, Client, Server, guard, refusal};
 
@@ -17,6 +17,39 @@ async fn reads(client: &Client, digest: Digest) -> bool {
     let is_there = got.status() == 200;
     assert_eq!((head.status() == 200, missing.digests.is_empty()), (is_there, is_there));
     is_there
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_says_again_what_was_accepted_needs_no_blobs_for_it() {
+    let data = tempfile::tempdir().unwrap();
+    let server = Server::start(data.path()).await;
+    let (_, ada) = server.account("Ada", CREDIT).await;
+    let (_, sue) = server.account("Sue", 0).await;
+    let mut ant = Agent::enrol(&server, &sue, "ant", 1).await;
+    let mut bee = Agent::enrol(&server, &sue, "bee", 2).await;
+    ant.connect(&server, 1).await;
+    bee.connect(&server, 1).await;
+    let job = ada.job("job", 1).await;
+    ada.submit(&job).await;
+    ant.ask(1, 300_000).await;
+    let start = ant.started().await;
+    let usage = Usage { fuel: 1_000_000, traffic_bytes: 8, ..Usage::ZERO };
+    let receipt = ant.checkpoint(&start, 1, usage).await;
+    let checkpoint = receipt.checkpoint;
+    ant.send(receipt).await.unwrap();
+    let reason = "enough".to_owned();
+    ant.say(&ToExchange::CloseLease { lease: start.lease, reason }).await;
+    bee.ask(1, 300_000).await;
+    let start = bee.started().await;
+    // It hands in what the other one sent.
+    let more = Usage { fuel: 2_000_000, ..usage };
+    let receipt = bee.receipt(&start, 1, more, checkpoint, None);
+    let paid = bee.send(receipt.clone()).await.unwrap();
+    let cancel = format!("/v1/jobs/{}/cancel", job.job);
+    ada.post::<wire::JobView>(&cancel, &()).await;
+    assert!(!reads(&bee.client, checkpoint.unwrap()).await, "its lease is over");
+    assert_eq!(bee.send(receipt).await, Ok(paid), "it was accepted, and stays so");
+    server.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

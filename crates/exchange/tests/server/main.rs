@@ -9,6 +9,8 @@ mod bad_input;
 mod blobs;
 mod connections;
 mod feed;
+mod fixed;
+mod forgetting;
 mod full_disk;
 mod grants;
 mod harness;

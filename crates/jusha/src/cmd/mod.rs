@@ -5,6 +5,7 @@ pub mod doctor;
 pub mod exchange;
 pub mod exec;
 pub mod jobs;
+pub mod lease;
 pub mod login;
 pub mod machine;
 pub mod map;

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
-use provider::Config;
+use provider::{Config, FixedTerms};
 
 use crate::config;
 use crate::containment::Containment;
@@ -48,6 +48,15 @@ pub struct Provide {
     /// Where this computer is, such as `eu`, for instruments that are for one region
     #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
     region: String,
+    /// Units of `test.fixed` to let by the hour, which do nothing but answer; 0 takes back what was
+    /// offered. Each that is let has a bond of 24 hours at stake
+    #[arg(long, value_name = "N", requires = "fixed_price",
+          value_parser = clap::value_parser!(u32).range(0..=1000), allow_negative_numbers = true)]
+    fixed_units: Option<u32>,
+    /// What such a unit costs for an hour: credits such as 0.01, or nanocredits such as 10000000n
+    #[arg(long, value_name = "PRICE", requires = "fixed_units",
+          value_parser = amount::parse_price, allow_hyphen_values = true)]
+    fixed_price: Option<i64>,
     /// Least time between two durable checkpoints of a task, in milliseconds
     #[arg(long, value_name = "MS", default_value_t = 1000)]
     checkpoint_interval_ms: u64,
@@ -83,6 +92,10 @@ pub async fn main(options: &Provide) -> CliResult {
         region: options.region.clone(),
         instruments: options.instruments.clone(),
         price_nanocredits_per_tfuel: options.price,
+        fixed: options
+            .fixed_units
+            .zip(options.fixed_price)
+            .map(|(units, price)| FixedTerms { units, price_nanocredits_per_hour: price }),
         checkpoint_interval: Duration::from_millis(options.checkpoint_interval_ms),
         drain_max: Duration::from_secs(options.drain_s),
         worker: launcher.program,

@@ -68,6 +68,8 @@ pub struct Machine {
     /// What it asks.
     pub price: i64,
     slots: u32,
+    /// Options of its own.
+    more: Vec<String>,
     process: Option<Process>,
 }
 
@@ -125,16 +127,29 @@ impl Stage {
         price: i64,
         slots: u32,
     ) {
+        self.add_machine_with(token, name, price, slots, &[]).await;
+    }
+
+    /// The same with more options.
+    pub async fn add_machine_with(
+        &mut self,
+        token: &str,
+        name: &'static str,
+        price: i64,
+        slots: u32,
+        more: &[&str],
+    ) {
         let (owner, token) = (Client::new(&self.url, token).unwrap(), token.to_owned());
         let others = owner.machines().await.unwrap();
         let join = owner.join_code().await.unwrap().join;
-        let process = Some(start_machine(&self.scene, name, price, slots, Some(&join)));
+        let more: Vec<String> = more.iter().map(|option| (*option).to_owned()).collect();
+        let process = Some(start_machine(&self.scene, name, price, slots, &more, Some(&join)));
         let id = until("enrolment", async || {
             let mut machines = owner.machines().await.unwrap().into_iter().map(|m| m.machine);
             machines.find(|machine| others.iter().all(|other| other.machine != *machine))
         })
         .await;
-        self.machines.push(Machine { name, owner, token, id, price, slots, process });
+        self.machines.push(Machine { name, owner, token, id, price, slots, more, process });
         self.all_offered().await;
     }
 
@@ -256,7 +271,8 @@ impl Machine {
 
     fn restart(&mut self, scene: &Scene) {
         if self.process.is_none() {
-            let process = start_machine(scene, self.name, self.price, self.slots, None);
+            let (price, slots) = (self.price, self.slots);
+            let process = start_machine(scene, self.name, price, slots, &self.more, None);
             self.process = Some(process);
         }
     }
@@ -277,6 +293,11 @@ async fn start_exchange(scene: &Scene, pace: Pace, listen: &str) -> (Process, St
         &lapse,
         "--reconnect-grace-ms",
         &grace,
+        "--probe-ms",
+        "100",
+        // So that what is over is looked at in memory and in the database.
+        "--keep-ended-ms",
+        "500",
     ]);
     let mut process = Process::start(command, &scene.path("exchange.log"));
     let line = process.line().await;
@@ -286,10 +307,18 @@ async fn start_exchange(scene: &Scene, pace: Pace, listen: &str) -> (Process, St
     (process, url.to_owned())
 }
 
-fn start_machine(scene: &Scene, name: &str, price: i64, slots: u32, join: Option<&str>) -> Process {
+fn start_machine(
+    scene: &Scene,
+    name: &str,
+    price: i64,
+    slots: u32,
+    more: &[String],
+    join: Option<&str>,
+) -> Process {
     let (data, price, slots) = (scene.arg(name), format!("{price}n"), slots.to_string());
     let mut args = vec!["provide", "--data", &data, "--name", name];
     args.extend(["--price", &price, "--slots", &slots, "--checkpoint-interval-ms", "50"]);
+    args.extend(more.iter().map(String::as_str));
     args.extend(join);
     Process::start(scene.jusha(&args), &scene.path(&format!("{name}.log")))
 }

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use base::{AccountId, Digest, ExchangeId, TransferId};
 
 use super::*;
-use crate::store::{NewReader, SqliteStore};
+use crate::store::{NewReader, Past, PastRow, SqliteStore};
 
 /// A store whose commits fail when told so.
 struct Flaky {
@@ -31,6 +31,15 @@ impl Store for Flaky {
         now_ms: i64,
     ) -> Result<JoinCodeState, StoreError> {
         self.inner.join_code(code, machine, now_ms)
+    }
+    fn keep_past(&mut self, rows: &[PastRow]) -> Result<(), StoreError> {
+        self.inner.keep_past(rows)
+    }
+    fn past(&mut self, past: Past, id: &str) -> Result<Option<String>, StoreError> {
+        self.inner.past(past, id)
+    }
+    fn has_past(&mut self) -> Result<bool, StoreError> {
+        self.inner.has_past()
     }
     fn change(&mut self, change: &CredentialChange) -> Result<(), StoreError> {
         self.inner.change(change)

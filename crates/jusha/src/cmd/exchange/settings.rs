@@ -43,6 +43,13 @@ pub struct Settings {
     /// [default: 3000]
     #[arg(long, global = true, value_name = "MS", env = "JUSHA_EXCHANGE_RECONNECT_GRACE_MS")]
     pub reconnect_grace_ms: Option<u64>,
+    /// How often units let by the hour are probed, in milliseconds [default: 5000]
+    #[arg(long, global = true, value_name = "MS", env = "JUSHA_EXCHANGE_PROBE_MS")]
+    pub probe_ms: Option<u64>,
+    /// How long what is over stays in memory, in milliseconds; then it is read from the database
+    /// [default: 600000]
+    #[arg(long, global = true, value_name = "MS", env = "JUSHA_EXCHANGE_KEEP_ENDED_MS")]
+    pub keep_ended_ms: Option<u32>,
     /// Let people open accounts for themselves [default: false]
     #[arg(long, global = true, value_name = "BOOL", env = "JUSHA_EXCHANGE_SIGN_UP", num_args = 0..=1,
           default_missing_value = "true")]
@@ -113,6 +120,8 @@ impl Settings {
             heartbeat_ms: self.heartbeat_ms.or(file.heartbeat_ms),
             lapse_ms: self.lapse_ms.or(file.lapse_ms),
             reconnect_grace_ms: self.reconnect_grace_ms.or(file.reconnect_grace_ms),
+            probe_ms: self.probe_ms.or(file.probe_ms),
+            keep_ended_ms: self.keep_ended_ms.or(file.keep_ended_ms),
             sign_up: self.sign_up.or(file.sign_up),
             requests_per_second: self.requests_per_second.or(file.requests_per_second),
             connections: self.connections.or(file.connections),
@@ -163,6 +172,11 @@ impl Settings {
             ))
             .hint("give it three heartbeats at least"));
         }
+        if self.probe_ms.is_some_and(|probe_ms| probe_ms < 10) {
+            return Err(CliError::new("probe_ms is below 10: nobody could answer in time"));
+        }
+        config.probe_ms = self.probe_ms.unwrap_or(config.probe_ms);
+        config.keep_ended_ms = self.keep_ended_ms.map_or(config.keep_ended_ms, i64::from);
         config.sign_up = self.sign_up.unwrap_or(config.sign_up);
         if let Some(per_second) = self.requests_per_second {
             config.account_rate.per_second = per_second;
@@ -203,6 +217,8 @@ impl Settings {
             ("heartbeat_ms", config.heartbeat_ms.to_string()),
             ("lapse_ms", config.lapse_after_ms.to_string()),
             ("reconnect_grace_ms", config.reconnect_grace_ms.to_string()),
+            ("probe_ms", config.probe_ms.to_string()),
+            ("keep_ended_ms", config.keep_ended_ms.to_string()),
             ("sign_up", config.sign_up.to_string()),
             ("requests_per_second", config.account_rate.per_second.to_string()),
             ("connections", config.connections.to_string()),
@@ -251,6 +267,7 @@ mod tests {
                 "URL",
             ),
             (Settings { tls_key: Some("key".into()), ..Settings::default() }, "tls_certificate"),
+            (Settings { probe_ms: Some(9), ..Settings::default() }, "probe_ms"),
             (Settings { connections: Some(0), ..Settings::default() }, "connections"),
         ] {
             let error = settings.config(Path::new("/nowhere")).unwrap_err().to_string();
