@@ -1,6 +1,7 @@
 //! A job worth interrupting, and what it must come to.
 
 mod commands;
+mod everything;
 mod moments;
 mod outages;
 
