@@ -283,6 +283,34 @@ class Client:
         """A dead man's switch: all asks are withdrawn then, unless it is set again before."""
         return self._ask("POST", "/v1/orders/cancel-after", after)
 
+    # Units by the hour
+
+    def list_fixed_offers(self, instrument: str | None = None) -> Rows[models.FixedOfferView]:
+        """What can be leased by the hour, best first."""
+        return self._rows("/v1/fixed-offers", instrument=instrument)
+
+    def offer_fixed(self, id: str, offer: models.NewFixedOffer) -> models.FixedOfferView:
+        """Lets units of one's own machine by the hour."""
+        return self._ask("POST", f"/v1/machines/{quote(id, '')}/fixed-offer", offer)
+
+    def open_fixed_lease(self, lease: models.NewFixedLease) -> models.FixedLeaseView:
+        """Takes the cheapest unit within a limit."""
+        return self._ask("POST", "/v1/fixed-leases", lease)
+
+    def list_fixed_leases(
+        self, limit: int | None = None, cursor: str | None = None
+    ) -> Rows[models.FixedLeaseView]:
+        """The account's leases by the hour, bought and sold."""
+        return self._rows("/v1/fixed-leases", limit=limit, cursor=cursor)
+
+    def show_fixed_lease(self, id: str) -> models.FixedLeaseView:
+        """A lease by the hour."""
+        return self._ask("GET", f"/v1/fixed-leases/{quote(id, '')}")
+
+    def close_fixed_lease(self, id: str) -> models.FixedLeaseView:
+        """Gives notice."""
+        return self._ask("DELETE", f"/v1/fixed-leases/{quote(id, '')}")
+
     # Accounts and their money
 
     def show_wallet(self) -> models.Wallet:

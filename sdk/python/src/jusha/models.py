@@ -325,6 +325,84 @@ class Filters(TypedDict):
     trust_min: NotRequired[int]
 
 
+class FixedLeaseView(TypedDict):
+    """A lease for a fixed time, as its buyer and its seller see it. It goes on from hour to hour while the
+    next one can be prepaid and nobody gives notice.
+    """
+
+    #: Who pays.
+    account: AccountId
+    #: Put at stake by the seller.
+    bond_nanocredits: int
+    #: Given back to the seller from the bond.
+    bond_returned_nanocredits: int
+    #: The buyer's own id.
+    client_lease_id: str
+    #: When it ended.
+    closed_at_ms: NotRequired[int | None]
+    #: Paid to the buyer from the bond.
+    compensated_nanocredits: int
+    #: Down since then.
+    down_since_ms: NotRequired[int | None]
+    #: Why it is over.
+    end: NotRequired[FixedLeaseEnd | None]
+    #: Notice was given: when it ends.
+    ends_at_ms: NotRequired[int | None]
+    #: Such as `test.fixed`.
+    instrument: str
+    #: The lease.
+    lease: LeaseId
+    #: Whose unit.
+    machine: MachineId
+    #: When it opened.
+    opened_at_ms: int
+    #: Outages that are over, together; with what counts as one.
+    outage_ms: int
+    #: So many times the price of its time an outage pays, on top of not being paid for.
+    outage_multiple: int
+    #: Paid to the seller for time that was up.
+    paid_nanocredits: int
+    #: Put into escrow by the buyer.
+    prepaid_nanocredits: int
+    #: Paid for until then.
+    prepaid_until_ms: int
+    #: What an hour costs.
+    price_nanocredits_per_hour: int
+    #: The exchange's probes since it started, and how many were answered in time.
+    probes: int
+    #: See `probes`.
+    probes_answered: int
+    #: Given back to the buyer from escrow.
+    refunded_nanocredits: int
+    #: Where it is.
+    state: FixedLeaseState
+
+
+class FixedOfferView(TypedDict):
+    """What a machine lets by the hour, and under which terms."""
+
+    #: What the seller puts at stake for a lease.
+    bond_nanocredits: int
+    #: The notice that the buyer owes.
+    buyer_notice_ms: int
+    #: Such as `test.fixed`.
+    instrument: str
+    #: The machine.
+    machine: MachineId
+    #: So many times the price of its time an outage pays, on top of not being paid for.
+    outage_multiple: int
+    #: What a unit costs for an hour.
+    price_nanocredits_per_hour: int
+    #: The notice that the seller owes; leaving without it is an outage of that length.
+    seller_notice_ms: int
+    #: Since when at these terms: of two at one price the older one is taken first.
+    since_ms: int
+    #: Units at once, let ones included.
+    units: int
+    #: Of these, let ones.
+    units_let: int
+
+
 class InstrumentList(TypedDict):
     """Everything that is traded; what it doesn't name takes no new orders."""
 
@@ -597,6 +675,28 @@ class NewFees(TypedDict):
     maker_basis_points: int
     #: Whose order met it pays this.
     taker_basis_points: int
+
+
+class NewFixedLease(TypedDict):
+    """Take the best offer within a limit."""
+
+    #: The account's own id: asked again under it with the same content, it is the same lease.
+    client_lease_id: str
+    #: Such as `test.fixed`.
+    instrument: str
+    #: The most to pay for an hour.
+    limit_nanocredits_per_hour: int
+
+
+class NewFixedOffer(TypedDict):
+    """What a machine lets by the hour from now on."""
+
+    #: Such as `test.fixed`.
+    instrument: str
+    #: What a unit costs for an hour.
+    price_nanocredits_per_hour: int
+    #: Units at once, let ones included; 0 takes the offer back and leaves open leases as they are.
+    units: int
 
 
 class NewInstrument(TypedDict):
@@ -1106,7 +1206,9 @@ class Wallet(TypedDict):
     account: AccountId
     #: Free to use.
     available_nanocredits: int
-    #: Set aside for jobs that are not over.
+    #: At stake as a seller of fixed leases.
+    bond_nanocredits: NotRequired[int]
+    #: Set aside for jobs and fixed leases that are not over.
     escrow_nanocredits: int
     #: Its name.
     name: str
@@ -1124,6 +1226,10 @@ AttemptId = str
 Digest = str
 #: The id of one exchange.
 ExchangeId = str
+#: Why a fixed lease is over.
+FixedLeaseEnd = Literal["buyer", "seller", "without_notice", "unpaid", "outage"]
+#: Where a fixed lease is.
+FixedLeaseState = Literal["open", "down", "closed"]
 #: The id of one job.
 JobId = str
 #: A job's state.
