@@ -122,6 +122,8 @@ async fn an_option_goes_before_a_variable_that_before_the_file_that_before_the_d
         ("heartbeat_ms", "101", "102", "103"),
         ("lapse_ms", "7001", "7002", "7003"),
         ("reconnect_grace_ms", "1001", "1002", "1003"),
+        ("probe_ms", "201", "202", "203"),
+        ("keep_ended_ms", "301", "302", "303"),
         ("sign_up", "true", "false", "false"),
         ("requests_per_second", "11", "12", "13"),
         ("connections", "21", "22", "23"),

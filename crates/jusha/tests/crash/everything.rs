@@ -201,7 +201,8 @@ async fn every_kind_of_command_is_done_once_whenever_the_exchange_is_killed() {
         "JUSHA_LOOPS",
         10,
     );
-    let mut stage = Stage::new(Pace::PATIENT).await;
+    let pace = Pace { keep_ended_ms: 500, ..Pace::PATIENT };
+    let mut stage = Stage::new(pace).await;
     stage.add_machine("ant", 123_456_700, 2).await;
     let owner = stage.machines[0].owner.clone();
     let account = owner.wallet().await.unwrap().account;

@@ -26,13 +26,16 @@ pub struct Pace {
     pub lapse_ms: u64,
     /// After a machine's connection closed.
     pub grace_ms: u64,
+    /// With what is over: how long it stays in memory.
+    pub keep_ended_ms: u64,
 }
 
 impl Pace {
-    /// A busy computer makes nobody lapse by silence, and what is killed lapses soon.
-    pub const QUICK: Pace = Pace { lapse_ms: 60_000, grace_ms: 300 };
+    /// A busy computer makes nobody lapse by silence, and what is killed lapses soon. What is over
+    /// is looked at in memory and in the database.
+    pub const QUICK: Pace = Pace { lapse_ms: 60_000, grace_ms: 300, keep_ended_ms: 500 };
     /// Nobody lapses.
-    pub const PATIENT: Pace = Pace { lapse_ms: 600_000, grace_ms: 600_000 };
+    pub const PATIENT: Pace = Pace { lapse_ms: 600_000, grace_ms: 600_000, keep_ended_ms: 600_000 };
 }
 
 /// See the module.
@@ -295,9 +298,8 @@ async fn start_exchange(scene: &Scene, pace: Pace, listen: &str) -> (Process, St
         &grace,
         "--probe-ms",
         "100",
-        // So that what is over is looked at in memory and in the database.
         "--keep-ended-ms",
-        "500",
+        &pace.keep_ended_ms.to_string(),
     ]);
     let mut process = Process::start(command, &scene.path("exchange.log"));
     let line = process.line().await;
