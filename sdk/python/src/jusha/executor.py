@@ -373,7 +373,8 @@ class Executor(concurrent.futures.Executor):
         with self._lock:
             self._jobs[job.id] = job
             thread = threading.Thread(target=self._follow, args=(job,), name="jusha-follow", daemon=True)
-            self._threads.append(thread)
+            going = [one for one in self._threads[1:] if one.is_alive()]
+            self._threads = [self._threads[0], *going, thread]
         thread.start()
 
     def _free(self) -> int:
@@ -468,6 +469,8 @@ class Executor(concurrent.futures.Executor):
         left = [call for call in calls if call is not None and not call.future.done()]
         if left:
             self._left_over(chunk, calls, left, task, why)
+        # Results are whose futures they are; nothing of them is kept here.
+        chunk.batches.clear()
         with self._lock:
             job.open.discard(at)
             self._lock.notify_all()
