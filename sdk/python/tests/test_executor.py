@@ -322,6 +322,38 @@ def test_sleeping_is_no_computing(executor):
     assert future.fuel < 10**9
 
 
+def test_asyncio_over_there(executor):
+    def gathers():
+        import asyncio
+        import time
+
+        async def waits(seconds):
+            await asyncio.sleep(seconds)
+            return seconds
+
+        async def everything():
+            return await asyncio.gather(*(waits(100 * n) for n in range(4)))
+
+        begun = time.time()
+        return asyncio.run(everything()), time.time() - begun
+
+    values, passed = executor.submit(gathers).result(WAIT)
+    assert values == [0, 100, 200, 300] and 300 <= passed < 310
+
+    def connects():
+        import asyncio
+
+        asyncio.run(asyncio.open_connection("127.0.0.1", 1))
+
+    def hangs():
+        import asyncio
+
+        asyncio.run(asyncio.Event().wait())
+
+    assert "no network" in str(executor.submit(connects).exception(WAIT))
+    assert "waits for another" in str(executor.submit(hangs).exception(WAIT))
+
+
 def test_jobs_can_be_looked_at(executor):
     assert list(executor.map(square, range(8))) == [x * x for x in range(8)]
     executor.settle()

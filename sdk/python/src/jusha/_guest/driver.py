@@ -51,6 +51,57 @@ class _Missing(importlib.abc.MetaPathFinder):
         return None
 
 
+class _Asyncio(importlib.abc.MetaPathFinder, importlib.abc.Loader):
+    """Gives asyncio a loop that waits for time alone: its own needs a pair of sockets to begin with."""
+
+    def __init__(self):
+        self.loader = None
+
+    def find_spec(self, name, path=None, target=None):
+        if name != "asyncio":
+            return None
+        sys.meta_path.remove(self)
+        spec = importlib.util.find_spec(name)
+        self.loader, spec.loader = spec.loader, self
+        return spec
+
+    def create_module(self, spec):
+        return self.loader.create_module(spec)
+
+    def exec_module(self, module):
+        self.loader.exec_module(module)
+        import selectors
+        from asyncio import events, selector_events
+
+        class Timer(selectors._BaseSelectorImpl):
+            def select(self, timeout=None):
+                if timeout is None:
+                    raise RuntimeError("every task of the event loop waits for another one")
+                if timeout > 0:
+                    sleep(timeout)
+                return []
+
+        class Loop(selector_events.BaseSelectorEventLoop):
+            def __init__(self):
+                super().__init__(Timer())
+
+            def _make_self_pipe(self):
+                self._ssock = self._csock = None
+
+            def _close_self_pipe(self):
+                pass
+
+            def _write_to_self(self):
+                pass
+
+            create_connection = create_server = no_network
+
+        class Policy(events.BaseDefaultEventLoopPolicy):
+            _loop_factory = Loop
+
+        events.set_event_loop_policy(Policy())
+
+
 class _Sources(importlib.abc.MetaPathFinder, importlib.abc.Loader):
     """The buyer's own modules, by source."""
 
@@ -412,6 +463,7 @@ def begun():
     if "numpy" in sys.modules:
         sys.modules["numpy"].random.seed()
     sys.meta_path.append(_Missing())
+    sys.meta_path.insert(0, _Asyncio())
     try:
         with open("/out/results", "wb", buffering=0) as out:
             run(sys.stdin.buffer.read(), out)
