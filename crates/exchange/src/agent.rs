@@ -18,7 +18,7 @@ use clearing::{Command, OrderLink};
 use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{SinkExt, StreamExt};
 use tokio::sync::{mpsc, oneshot};
-use wire::{OfferTerms, SignedReceipt, Standing, ToAgent, ToExchange};
+use wire::{OfferTerms, RuntimeTerms, SignedReceipt, Standing, ToAgent, ToExchange};
 
 use crate::app::App;
 use crate::blobs::BlobStore;
@@ -65,6 +65,7 @@ struct Known {
     owner: AccountId,
     public_key: [u8; 32],
     measurable: bool,
+    runtimes: Vec<RuntimeTerms>,
 }
 
 /// Why a connection ends before it began.
@@ -137,7 +138,8 @@ async fn serve(app: Arc<App>, socket: WebSocket) {
         close(sink).await;
     });
     tracing::info!(%machine, connection, "agent connected");
-    let link = Link { connection, sender };
+    let mut known = known;
+    let link = Link { connection, sender, runtimes: std::mem::take(&mut known.runtimes) };
     if app.sequencer.send(Request::Connect { machine, link }).await.is_ok() {
         let agent = Agent { app: &app, known, connection, direct };
         tokio::select! {
@@ -187,6 +189,15 @@ async fn greet(
     let OfferTerms { slots, memory_mib_per_slot, transforms, region, measurable, .. } = offer;
     let agent_version = offer.agent_version;
     let region = text::cleaned(&region);
+    let mut runtimes = offer.runtimes;
+    runtimes.truncate(limits::RUNTIMES);
+    for runtime in &mut runtimes {
+        for text in [&mut runtime.name, &mut runtime.version] {
+            *text = text::cleaned(text).chars().take(limits::RUNTIME_NAME).collect();
+        }
+    }
+    runtimes.sort();
+    runtimes.dedup();
     tracing::debug!(%machine, agent_version, slots, "hello");
     if (slots, memory_mib_per_slot, &transforms, &region)
         != (found.slots, found.memory_mib_per_slot, &found.transforms, &found.region)
@@ -194,7 +205,7 @@ async fn greet(
         let command = Command::SetOffer { machine, slots, memory_mib_per_slot, transforms, region };
         app.sequencer.command(command).await?;
     }
-    Ok(Known { machine, owner: found.owner, public_key: found.public_key, measurable })
+    Ok(Known { machine, owner: found.owner, public_key: found.public_key, measurable, runtimes })
 }
 
 /// One connected agent.

@@ -159,6 +159,10 @@ pub(crate) mod limits {
     pub const JSON_BODY_BYTES: usize = 4 << 20;
     /// One WebSocket message.
     pub const AGENT_MESSAGE_BYTES: usize = 1 << 20;
+    /// Language runtimes that one machine may announce.
+    pub const RUNTIMES: usize = 16;
+    /// Characters of such a runtime's name or version.
+    pub const RUNTIME_NAME: usize = 32;
     /// Messages queued for one agent; an agent that is this far behind is disconnected.
     pub const AGENT_QUEUE: usize = 1_024;
     /// Commands decided in one transaction.

@@ -104,6 +104,7 @@ fn described_routes() -> (Router<Arc<App>>, OpenApi) {
         .routes(routes!(machines::join_code))
         .routes(routes!(machines::list, machines::enrol))
         .routes(routes!(machines::show, machines::retire))
+        .routes(routes!(machines::runtimes))
         .routes(routes!(blobs::store))
         // HEAD is GET without the body, but needs no reading of the file.
         .routes(routes!(blobs::fetch, blobs::length))

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use base::MachineId;
 use tokio::sync::mpsc;
-use wire::ToAgent;
+use wire::{RuntimeTerms, ToAgent};
 
 /// The way to one connected agent. Dropping it closes the connection.
 #[derive(Debug)]
@@ -17,6 +17,8 @@ pub(crate) struct Link {
     pub connection: u64,
     /// Bounded: an agent that doesn't read is dropped, never waited for.
     pub sender: mpsc::Sender<ToAgent>,
+    /// What its tasks need not wait for.
+    pub runtimes: Vec<RuntimeTerms>,
 }
 
 #[derive(Debug)]
@@ -125,6 +127,20 @@ impl Presence {
         self.machines.get(&machine).is_some_and(|watched| watched.link.is_some())
     }
 
+    /// The runtimes that a connected machine says it has.
+    pub fn runtimes(&self, machine: MachineId) -> &[RuntimeTerms] {
+        let link = self.machines.get(&machine).and_then(|watched| watched.link.as_ref());
+        link.map_or(&[], |link| &link.runtimes)
+    }
+
+    /// The connected machines that have runtimes.
+    pub fn with_runtimes(&self) -> impl Iterator<Item = (MachineId, &[RuntimeTerms])> {
+        self.machines
+            .iter()
+            .filter_map(|(machine, watched)| Some((*machine, &watched.link.as_ref()?.runtimes[..])))
+            .filter(|(_, runtimes)| !runtimes.is_empty())
+    }
+
     /// How many machines are connected.
     pub fn online(&self) -> usize {
         self.machines.values().filter(|watched| watched.link.is_some()).count()
@@ -154,7 +170,7 @@ mod tests {
 
     fn link(connection: u64, queue: usize) -> (Link, mpsc::Receiver<ToAgent>) {
         let (sender, receiver) = mpsc::channel(queue);
-        (Link { connection, sender }, receiver)
+        (Link { connection, sender, runtimes: Vec::new() }, receiver)
     }
 
     fn after(start: Instant, seconds: u64) -> Instant {

@@ -2,6 +2,8 @@
 
 pub(crate) mod fixed;
 
+use std::collections::BTreeMap;
+
 use base::{AccountId, MachineId, OrderId};
 use clearing::payments::{Payment, PaymentDirection, PaymentPhase};
 use clearing::{
@@ -11,7 +13,8 @@ use clearing::{
 use market::{Instrument, Level, OrderStatus, PricedPer, Side};
 use wire::{
     AttemptView, BookView, CandleView, InstrumentView, JobState, JobView, LeaseView, MachineView,
-    OrderView, PaymentStatus, PaymentView, PriceLevel, TaskState, TaskView, TimeInForce, Wallet,
+    OrderView, PaymentStatus, PaymentView, PriceLevel, RuntimeTerms, RuntimeView, TaskState,
+    TaskView, TimeInForce, Wallet,
 };
 
 use crate::config::limits;
@@ -47,8 +50,30 @@ pub(crate) fn machine(core: &Core, machine: &Machine) -> MachineView {
         region: machine.region.clone(),
         speed_mfuel_per_s: machine.speed_mfuel_per_s,
         speed_at_ms: machine.speed_at_ms,
+        runtimes: core.presence.runtimes(machine.machine).to_vec(),
         earned_nanocredits: machine.earned_nanocredits,
     }
+}
+
+/// What the connected machines have, by name.
+pub(crate) fn runtimes(core: &Core) -> Vec<RuntimeView> {
+    let mut all: BTreeMap<&RuntimeTerms, (u32, u32)> = BTreeMap::new();
+    for (machine, runtimes) in core.presence.with_runtimes() {
+        let slots = core.state.machine(machine).map_or(0, |found| found.slots);
+        for runtime in runtimes {
+            let sum = all.entry(runtime).or_default();
+            *sum = (sum.0 + 1, sum.1.saturating_add(slots));
+        }
+    }
+    all.into_iter()
+        .map(|(runtime, (machines, slots))| RuntimeView {
+            name: runtime.name.clone(),
+            version: runtime.version.clone(),
+            base: runtime.base,
+            machines,
+            slots,
+        })
+        .collect()
 }
 
 /// Where a job is in its life.

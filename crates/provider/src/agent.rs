@@ -65,7 +65,8 @@ pub(crate) async fn run(config: Config) -> Result<(), ProviderError> {
     let (reports, attempt_reports) = mpsc::unbounded_channel();
     let shared = Arc::new(Shared {
         exchange: enrolment.exchange,
-        blobs: Blobs::new(&enrolment.url, &trust, &enrolment.token, state.blobs()),
+        blobs: Blobs::new(&enrolment.url, &trust, &enrolment.token, state.blobs())
+            .with_runtimes(&config.runtimes),
         key,
         slots: Arc::new(Semaphore::new(config.slots as usize)),
         slot_pages_max: config.memory_mib_per_slot.saturating_mul(16),

@@ -3,9 +3,11 @@
 //! Nothing is used before its digest was checked, whether it comes from the network or from
 //! the cache: the cache may be damaged by a crash or a full disk, and costs only a download.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use base::Digest;
@@ -17,7 +19,7 @@ use wire::{
     Arriving, BLOB_BYTES_MAX, BlobQuery, BlobStored, CodingError, ErrorBody, ZSTD, accepts_zstd,
 };
 
-use crate::durable;
+use crate::{Runtime, durable};
 
 /// The cache is trimmed to this when it has grown past it.
 const CACHE_BYTES_MAX: u64 = 4 << 30;
@@ -35,6 +37,8 @@ pub(crate) struct Blobs {
     url: String,
     token: String,
     cache: PathBuf,
+    /// What is on this computer anyway.
+    installed: Arc<BTreeMap<Digest, PathBuf>>,
 }
 
 /// Why a blob could not be had or stored.
@@ -76,7 +80,19 @@ impl Blobs {
             .read_timeout(STALL_MAX)
             .build()
             .unwrap_or_default();
-        Blobs { http, url: url.to_owned(), token: token.to_owned(), cache }
+        let installed = Arc::default();
+        Blobs { http, url: url.to_owned(), token: token.to_owned(), cache, installed }
+    }
+
+    /// Takes modules and bases of these from where they are.
+    pub(crate) fn with_runtimes(self, runtimes: &[Runtime]) -> Self {
+        let installed = runtimes
+            .iter()
+            .flat_map(|runtime| {
+                [runtime.module.clone(), (runtime.terms.base, runtime.base.clone())]
+            })
+            .collect();
+        Blobs { installed: Arc::new(installed), ..self }
     }
 
     /// Keeps the cache within its limit. Blocks on the disk.
@@ -86,6 +102,11 @@ impl Blobs {
 
     /// A blob that may be wanted again: looked for in the cache first, kept there afterwards.
     pub(crate) async fn fetch(&self, digest: Digest) -> Result<Vec<u8>, BlobError> {
+        if let Some(path) = self.installed.get(&digest)
+            && let Some(bytes) = fs::read(path).ok().filter(|bytes| Digest::of(bytes) == digest)
+        {
+            return Ok(bytes);
+        }
         let path = self.cache.join(digest.to_hex());
         if let Some(bytes) = cached(&path, digest) {
             return Ok(bytes);
@@ -273,6 +294,29 @@ mod tests {
             requests
         });
         (Blobs::new(&url, &Trust::default(), "token", PathBuf::from("/nonexistent")), requests)
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn what_is_installed_is_not_fetched_unless_it_was_altered() {
+        let dir = tempfile::tempdir().unwrap();
+        let (module, base) = (dir.path().join("module"), dir.path().join("base"));
+        fs::write(&module, b"the module").unwrap();
+        fs::write(&base, b"another base").unwrap();
+        let runtime = Runtime {
+            terms: wire::RuntimeTerms {
+                name: "python".to_owned(),
+                version: "3".to_owned(),
+                base: Digest::of(b"the base"),
+            },
+            module: (Digest::of(b"the module"), module),
+            base: base.clone(),
+        };
+        let (blobs, requests) = exchange_of(vec![("", b"the base".to_vec())]).await;
+        let blobs = blobs.with_runtimes(&[runtime]);
+        assert_eq!(blobs.fetch(Digest::of(b"the module")).await.unwrap(), b"the module");
+        assert_eq!(blobs.fetch(Digest::of(b"the base")).await.unwrap(), b"the base");
+        assert_eq!(requests.await.unwrap().len(), 1);
+        assert!(base.exists(), "what the owner installed is not removed");
     }
 
     async fn upload_to(accepts: &'static str, blob: &[u8]) -> (String, Vec<u8>) {

@@ -43,9 +43,11 @@ mod worker;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use base::Digest;
 pub use error::ProviderError;
 pub use fixed::FixedTerms;
 pub use runtime::sandbox::Weakening;
+use wire::RuntimeTerms;
 
 /// What is offered and bought unless somebody says otherwise: a core with up to 2 GiB, metered.
 pub const INSTRUMENT: &str = "cpu.2g.any";
@@ -82,6 +84,8 @@ pub struct Config {
     /// Where compiled modules are kept; in `data` if nowhere else. Several agents, and what runs
     /// here for its owner, may share it: a module is compiled once per computer.
     pub artefacts: Option<PathBuf>,
+    /// Language runtimes that are installed on this computer.
+    pub runtimes: Vec<Runtime>,
     /// What of the containment of workers the owner does without, by name.
     pub weakening: Weakening,
 }
@@ -96,9 +100,21 @@ impl Config {
             transforms: vec![runtime::TRANSFORM_VERSION],
             region: self.region.clone(),
             measurable: true,
+            runtimes: self.runtimes.iter().map(|runtime| runtime.terms.clone()).collect(),
             agent_version: env!("CARGO_PKG_VERSION").to_owned(),
         }
     }
+}
+
+/// An installed language runtime: announced, and not fetched from the exchange.
+#[derive(Debug, Clone)]
+pub struct Runtime {
+    /// What it is.
+    pub terms: RuntimeTerms,
+    /// Its module, and where that is.
+    pub module: (Digest, PathBuf),
+    /// Where its base is.
+    pub base: PathBuf,
 }
 
 /// Enrols if need be, then serves the exchange until a signal or a fatal refusal.

@@ -6,6 +6,7 @@
 
 use base::{AttemptId, Digest, ExchangeId, JobId, LeaseId, MachineId, OrderId, TaskId, Usage};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::SignedReceipt;
 
@@ -298,6 +299,17 @@ pub struct AttemptProgress {
     pub fuel: u64,
 }
 
+/// A language runtime of a machine. What it is is the base's digest; the rest is for people.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
+pub struct RuntimeTerms {
+    /// Such as `python`.
+    pub name: String,
+    /// The language's version, such as `3.12.0`.
+    pub version: String,
+    /// The base in which tasks begin: what their spec names.
+    pub base: Digest,
+}
+
 /// A machine's terms.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OfferTerms {
@@ -315,6 +327,9 @@ pub struct OfferTerms {
     /// It knows [`ToAgent::Measure`].
     #[serde(default)]
     pub measurable: bool,
+    /// Language runtimes that are installed and compiled here: their tasks begin at once.
+    #[serde(default)]
+    pub runtimes: Vec<RuntimeTerms>,
     /// The agent's program version, for people.
     pub agent_version: String,
 }

@@ -17,7 +17,7 @@ use base::{
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::Filters;
+use crate::{Filters, RuntimeTerms};
 
 /// Header of a list that goes on: pass its value as `?cursor=` for the next rows.
 pub const NEXT_CURSOR: &str = "jusha-next-cursor";
@@ -188,8 +188,27 @@ pub struct MachineView {
     /// When that was.
     #[serde(default)]
     pub speed_at_ms: Option<i64>,
+    /// Language runtimes that it says it has, while it is connected.
+    #[serde(default)]
+    pub runtimes: Vec<RuntimeTerms>,
     /// Earned in all.
     pub earned_nanocredits: i64,
+}
+
+/// A language runtime, and on how many of the connected machines its tasks begin at once. Others
+/// fetch and compile it first, which costs the buyer nothing but the wait.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct RuntimeView {
+    /// Such as `python`.
+    pub name: String,
+    /// The language's version.
+    pub version: String,
+    /// The base in which tasks begin.
+    pub base: Digest,
+    /// Machines that have it.
+    pub machines: u32,
+    /// Their slots.
+    pub slots: u32,
 }
 
 /// A blob is in the store.

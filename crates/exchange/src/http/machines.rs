@@ -4,7 +4,7 @@ use axum::Json;
 use axum::extract::State;
 use base::MachineId;
 use clearing::Command;
-use wire::{Enrolled, Enrolment, JoinCode, MachineView};
+use wire::{Enrolled, Enrolment, JoinCode, MachineView, RuntimeView};
 
 use super::{Account, Answer, Id, JsonBody, Listed, Page, Rows, Shared, checked_name};
 use crate::error::ApiError;
@@ -78,6 +78,18 @@ pub(super) async fn list(
             Ok(Rows { rows: found.map(|machine| views::machine(core, machine)).collect(), next })
         })
         .await?
+}
+
+/// The language runtimes that machines have
+///
+/// By their owners' word. A task that begins in one of these begins at once there.
+#[utoipa::path(
+    get, path = "/v1/runtimes", operation_id = "list_runtimes", tag = "machines",
+    security(()),
+    responses((status = OK, body = [RuntimeView], description = "Of connected machines, by name")),
+)]
+pub(super) async fn runtimes(State(app): Shared) -> Answer<Vec<RuntimeView>> {
+    Ok(Json(app.sequencer.read(|core| views::runtimes(core)).await?))
 }
 
 /// One of one's machines

@@ -3,7 +3,7 @@
 use crate::harness::{Agent, CREDIT, Server, enrolment, guard};
 use base::Digest;
 use ed25519_dalek::SigningKey;
-use wire::{Enrolled, JoinCode, MachineView, ToAgent, ToExchange};
+use wire::{Enrolled, JoinCode, MachineView, RuntimeTerms, RuntimeView, ToAgent, ToExchange};
 
 fn code_of(join: &JoinCode) -> &str {
     join.join.split_once("/#join=").expect("a join string has a code").1
@@ -168,5 +168,43 @@ async fn a_machine_withdraws_its_own_asks_only() {
         })
         .await;
     assert_eq!(left, 0);
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn buyers_see_which_runtimes_there_are() {
+    let data = tempfile::tempdir().unwrap();
+    let server = Server::start(data.path()).await;
+    let (_, owner) = server.account("Pia", 0).await;
+    let anyone = server.client("");
+    let runtime = |name: &str, base: &str| RuntimeTerms {
+        name: name.to_owned(),
+        version: "3.12.0".to_owned(),
+        base: Digest::of(base.as_bytes()),
+    };
+    let mut two = Agent::enrol(&server, &owner, "two", 1).await;
+    two.runtimes =
+        vec![runtime("python", "b"), runtime("py\u{1b}thon", "a"), runtime("python", "b")];
+    two.connect(&server, 2).await;
+    let mut many = Agent::enrol(&server, &owner, "many", 2).await;
+    many.runtimes = (0..100).map(|at| runtime("python", &format!("base {at}"))).collect();
+    many.runtimes[0] = runtime("python", "b");
+    many.connect(&server, 3).await;
+    // A machine of an older agent, which says nothing of runtimes.
+    let mut plain = Agent::enrol(&server, &owner, "plain", 3).await;
+    plain.connect(&server, 1).await;
+
+    let seen: Vec<RuntimeView> = anyone.get("/v1/runtimes").await;
+    let both = seen.iter().find(|found| found.base == Digest::of(b"b")).unwrap();
+    assert_eq!((both.name.as_str(), both.machines, both.slots), ("python", 2, 5));
+    let odd = seen.iter().find(|found| found.base == Digest::of(b"a")).unwrap();
+    assert_eq!((odd.name.as_str(), odd.machines, odd.slots), ("py thon", 1, 2));
+    assert_eq!(seen.len(), 2 + 15, "what one machine says is bounded");
+
+    let shown: MachineView = owner.get(&format!("/v1/machines/{}", two.machine)).await;
+    assert_eq!(shown.runtimes.len(), 2);
+    let _: MachineView = owner.delete(&format!("/v1/machines/{}", many.machine)).await;
+    let seen: Vec<RuntimeView> = anyone.get("/v1/runtimes").await;
+    assert_eq!(seen.iter().map(|found| found.machines).collect::<Vec<_>>(), [1, 1]);
     server.stop().await;
 }

@@ -100,6 +100,7 @@ pub async fn main(options: &Provide) -> CliResult {
         drain_max: Duration::from_secs(options.drain_s),
         worker: launcher.program,
         artefacts: config::artefacts_dir(),
+        runtimes: super::runtime::of_this_computer()?,
         weakening: launcher.weakening,
     })
     .await?;

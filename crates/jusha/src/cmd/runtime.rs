@@ -143,6 +143,20 @@ fn installed(known: &Known) -> CliResult<Option<Installed>> {
     Ok(current.then_some(found))
 }
 
+/// Those that are installed, as an agent has them.
+pub fn of_this_computer() -> CliResult<Vec<provider::Runtime>> {
+    let mut all = Vec::new();
+    for known in &KNOWN {
+        if let Some(Installed { name, version, module, base, module_path, base_path, .. }) =
+            installed(known)?
+        {
+            let terms = wire::RuntimeTerms { name, version, base };
+            all.push(provider::Runtime { terms, module: (module, module_path), base: base_path });
+        }
+    }
+    Ok(all)
+}
+
 fn install(options: &Add) -> CliResult {
     let Some(known) = KNOWN.iter().find(|known| known.name == options.name) else {
         let names: Vec<&str> = KNOWN.iter().map(|known| known.name).collect();

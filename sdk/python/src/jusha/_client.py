@@ -385,6 +385,10 @@ class Client:
         """A machine."""
         return self._ask("GET", f"/v1/machines/{quote(id, '')}")
 
+    def list_runtimes(self) -> Rows[models.RuntimeView]:
+        """The language runtimes of the connected machines, by their owners' word."""
+        return self._rows("/v1/runtimes")
+
     def retire_machine(self, id: str) -> models.MachineView:
         """Takes a machine off the exchange for good."""
         return self._ask("DELETE", f"/v1/machines/{quote(id, '')}")

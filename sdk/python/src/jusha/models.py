@@ -617,6 +617,8 @@ class MachineView(TypedDict):
     online: bool
     #: Where it is, by its owner's word; empty when that was not said.
     region: NotRequired[str]
+    #: Language runtimes that it says it has, while it is connected.
+    runtimes: NotRequired[list[RuntimeTerms]]
     #: Slots offered.
     slots: int
     #: Slots under lease.
@@ -982,6 +984,34 @@ class ReferencePrices(TypedDict):
     factors: list[NativeFactor]
     #: List prices.
     references: list[ReferencePrice]
+
+
+class RuntimeTerms(TypedDict):
+    """A language runtime of a machine. What it is is the base's digest; the rest is for people."""
+
+    #: The base in which tasks begin: what their spec names.
+    base: Digest
+    #: Such as `python`.
+    name: str
+    #: The language's version, such as `3.12.0`.
+    version: str
+
+
+class RuntimeView(TypedDict):
+    """A language runtime, and on how many of the connected machines its tasks begin at once. Others fetch
+    and compile it first, which costs the buyer nothing but the wait.
+    """
+
+    #: The base in which tasks begin.
+    base: Digest
+    #: Machines that have it.
+    machines: int
+    #: Such as `python`.
+    name: str
+    #: Their slots.
+    slots: int
+    #: The language's version.
+    version: str
 
 
 class Session(TypedDict):

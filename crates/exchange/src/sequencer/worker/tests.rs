@@ -80,7 +80,7 @@ fn a_stall_of_the_exchange_is_nobodys_silence() {
     let start = worker.round_at;
     let at = |ms| start + Duration::from_millis(ms);
     let (sender, _receiver) = mpsc::channel(8);
-    let link = crate::presence::Link { connection: 1, sender };
+    let link = crate::presence::Link { connection: 1, sender, runtimes: Vec::new() };
     round_at(&mut worker, vec![Request::Connect { machine: MACHINE, link }], at(0));
     // Stopped for a minute; what the agent said meanwhile is not read yet.
     round_at(&mut worker, vec![], at(60_000));
@@ -100,7 +100,7 @@ fn a_heartbeat_that_waits_counts_before_the_timers() {
     let mut worker = worker(directory.path());
     let start = worker.round_at;
     let (sender, _receiver) = mpsc::channel(8);
-    let link = crate::presence::Link { connection: 1, sender };
+    let link = crate::presence::Link { connection: 1, sender, runtimes: Vec::new() };
     round_at(&mut worker, vec![Request::Connect { machine: MACHINE, link }], start);
     for second in 1..6 {
         round_at(&mut worker, vec![], start + Duration::from_secs(second));

@@ -10,7 +10,7 @@ use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
 use wire::{
     AskState, AttemptEnd, AttemptStart, CheckpointIndex, Enrolled, Enrolment, JoinCode, OfferTerms,
-    Outcome, Receipt, SignedReceipt, TaskResult, ToAgent, ToExchange,
+    Outcome, Receipt, RuntimeTerms, SignedReceipt, TaskResult, ToAgent, ToExchange,
 };
 
 use super::{Client, Server, guard};
@@ -18,6 +18,7 @@ use super::{Client, Server, guard};
 pub struct Agent {
     pub name: String,
     pub region: String,
+    pub runtimes: Vec<RuntimeTerms>,
     pub key: SigningKey,
     pub machine: MachineId,
     pub exchange: ExchangeId,
@@ -39,6 +40,7 @@ impl Agent {
         Agent {
             name: name.to_owned(),
             region: String::new(),
+            runtimes: Vec::new(),
             machine: enrolled.machine,
             exchange: enrolled.exchange,
             client: server.client(&enrolled.token),
@@ -69,6 +71,7 @@ impl Agent {
             transforms: vec![1],
             region: self.region.clone(),
             measurable: true,
+            runtimes: self.runtimes.clone(),
             agent_version: "test".to_owned(),
         };
         self.say(&ToExchange::Hello { protocol, machine: self.machine, signature, offer }).await;
