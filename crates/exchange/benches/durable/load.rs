@@ -112,7 +112,9 @@ impl Load {
                 ask(n, format!("ask {number}"), 1, price)
             }
             1 | 5 => {
-                Command::CancelAfter { account: owner(n), after_ms: 60_000 + number as i64 % 1_000 }
+                // Far from the one before: the same time again would be no entry.
+                let after_ms = 60_000 + 1_000_000 * (number as i64 % 8) + number as i64 % 1_000;
+                Command::CancelAfter { account: owner(n), after_ms }
             }
             3 => Command::Deposit {
                 transfer: TransferId(2 + number as u128),
