@@ -1,6 +1,8 @@
 """Extra packages: what pip finds is what the guest imports, and what can't be shipped is said at once."""
 
 import os
+import subprocess
+import sys
 import zipfile
 
 import pytest
@@ -16,6 +18,16 @@ def cache(monkeypatch, tmp_path):
     _local.runtime("python")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     return tmp_path / "cache/jusha/wheels"
+
+
+@pytest.fixture(scope="session")
+def pypi(tmp_path_factory):
+    """Where there is none, what comes from it can't be tested."""
+    folder = str(tmp_path_factory.mktemp("pypi"))
+    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", folder, "mdurl==0.1.2"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        pytest.skip(f"PyPI can't be reached: {done.stderr[-200:]}")
 
 
 def make_wheel(folder, name, files, requires=(), tag="py3-none-any"):
@@ -35,7 +47,7 @@ def make_wheel(folder, name, files, requires=(), tag="py3-none-any"):
     return path
 
 
-def test_a_package_of_pypi_with_what_it_needs(exchange, cache):
+def test_a_package_of_pypi_with_what_it_needs(exchange, cache, pypi):
     def chunks(values):
         import importlib.metadata
 
@@ -95,10 +107,21 @@ def test_what_was_found_is_kept_and_checked(cache, tmp_path, monkeypatch):
         assert _packages.resolve([str(wheel)]) == first
     # A day later pip is asked; if it can't find anything now, what there is does.
     os.utime(first.folder / "lock.json", (1, 1))
-    wheel.rename(tmp_path / "gone")
-    with pytest.raises(PackageRefused, match="no wheel that is here"):
-        _packages.resolve([str(wheel)])
-    (tmp_path / "gone").rename(wheel)
+    asked = []
+
+    def fails(requirements, _):
+        asked.append(requirements)
+        raise PackageRefused("no network")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(_packages, "_download", fails)
+        assert _packages.resolve([str(wheel)]) == first and asked == [[str(wheel)]]
+    # Built anew it is another one.
+    old = wheel.read_bytes()
+    make_wheel(tmp_path, "kept", {"kept.py": "X = 2\n"})
+    [new] = _packages.resolve([str(wheel)]).wheels
+    assert new.digest != first.wheels[0].digest
+    wheel.write_bytes(old)
     [one] = first.wheels
     assert first.content(one) == wheel.read_bytes()
     (first.folder / one.file).write_bytes(b"something else")
@@ -116,7 +139,7 @@ def test_what_was_found_is_kept_and_checked(cache, tmp_path, monkeypatch):
         (["./nothing-1.0-py3-none-any.whl"], "no wheel that is here"),
     ],
 )
-def test_what_can_not_be_shipped_is_refused_at_construction(exchange, cache, wanted, words):
+def test_what_can_not_be_shipped_is_refused_at_construction(exchange, cache, pypi, wanted, words):
     with pytest.raises(PackageRefused, match=words) as caught:
         Executor(url=exchange.url, token=exchange.token, packages=wanted)
     if words == "numpy":

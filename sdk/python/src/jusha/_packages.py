@@ -118,7 +118,9 @@ def resolve(requirements: Iterable[str]) -> Packages:
     wanted = _checked(requirements)
     if not wanted:
         return NONE
-    key = hashlib.sha256(json.dumps([wanted, GUEST_VERSION]).encode()).hexdigest()[:32]
+    # A wheel that is here may be built anew under the same name.
+    own = [hashlib.sha256(pathlib.Path(one).read_bytes()).hexdigest() for one in wanted if one.endswith(".whl")]
+    key = hashlib.sha256(json.dumps([wanted, own, GUEST_VERSION]).encode()).hexdigest()[:32]
     folder = _cache() / key
     kept = _kept(folder)
     if kept and time.time() - (folder / "lock.json").stat().st_mtime < _KEPT_S:
