@@ -64,7 +64,15 @@ async fn a_job_over_tls_with_an_authority_of_its_own() {
     buy().await;
     machine.terminate();
     assert!(machine.exit().await.success());
+    // The feed goes over TLS, too: two snapshots, and the machine's ask when it is back.
+    let watch = ["market", "watch", "--account", "--json", "--count", "1"];
+    let mut watch = Process::start(scene.jusha(&watch), &scene.path("watch.log"));
+    for _ in 0..2 {
+        let line = watch.line().await;
+        assert!(line.contains("snapshot"), "{line}");
+    }
     let machine = Process::start(scene.jusha(&seller), &scene.path("machine.log"));
+    assert!(watch.exit().await.success(), "{}", scene.read("watch.log"));
     buy().await;
     machine.terminate();
     assert!(machine.exit().await.success());
