@@ -44,7 +44,7 @@ use crate::config::limits;
 use crate::error::ApiError;
 use crate::text;
 
-use body::JsonBody;
+use body::{JsonBody, QueryOf};
 use caller::{Account, BlobUser, Operator};
 use document::Document;
 use page::{Page, Rows};

@@ -293,7 +293,7 @@ fn payment(
     let past: Option<PaymentView> = find(store, Past::Payment, &id.to_string())?;
     let Some(past) = past else { return Ok(None) };
     let over = |to: &PaymentPhase| {
-        let (phase, to) = (status_name(past.status), to.name());
+        let (phase, to) = (past.status.name(), to.name());
         let next = "it is over; request another one";
         Err(PaymentRejection::Phase { payment: id, phase, to, next }.into())
     };
@@ -317,22 +317,10 @@ fn payment(
                 | PaymentPhase::Failed { reason: note } => Some(note),
                 _ => None,
             };
-            let same = status_name(past.status) == to.name() && past.note.as_ref() == note;
+            let same = past.status.name() == to.name() && past.note.as_ref() == note;
             Some(if same { Ok(()) } else { over(to) })
         }
     })
-}
-
-/// As clearing calls it.
-fn status_name(status: PaymentStatus) -> &'static str {
-    match status {
-        PaymentStatus::Requested => "requested",
-        PaymentStatus::Approved => "approved",
-        PaymentStatus::Settled => "settled",
-        PaymentStatus::Refused => "refused",
-        PaymentStatus::Cancelled => "cancelled",
-        PaymentStatus::Failed => "failed",
-    }
 }
 
 fn fixed(

@@ -43,6 +43,20 @@ pub enum PaymentStatus {
     Failed,
 }
 
+impl PaymentStatus {
+    /// Its name, as in JSON and in the journal.
+    pub fn name(self) -> &'static str {
+        match self {
+            PaymentStatus::Requested => "requested",
+            PaymentStatus::Approved => "approved",
+            PaymentStatus::Settled => "settled",
+            PaymentStatus::Refused => "refused",
+            PaymentStatus::Cancelled => "cancelled",
+            PaymentStatus::Failed => "failed",
+        }
+    }
+}
+
 /// A payment as its account and the operator see it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct PaymentView {

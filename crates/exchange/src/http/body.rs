@@ -18,8 +18,9 @@ use std::time::Duration;
 
 use axum::Json;
 use axum::body::{Body, BodyDataStream, Bytes};
-use axum::extract::{FromRequest, Request, State};
+use axum::extract::{FromRequest, FromRequestParts, Query, Request, State};
 use axum::http::Method;
+use axum::http::request::Parts;
 use axum::middleware::Next;
 use axum::response::Response;
 use futures_util::{StreamExt, stream};
@@ -125,6 +126,20 @@ pub(super) fn broken(error: axum::Error) -> ApiError {
         cause = error.source();
     }
     ApiError::BrokenBody
+}
+
+/// A query; an error names the parameter.
+pub(super) struct QueryOf<T>(pub T);
+
+impl<T: DeserializeOwned> FromRequestParts<Arc<App>> for QueryOf<T> {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, ApiError> {
+        let Query(query) = Query::<T>::from_request_parts(parts, app)
+            .await
+            .map_err(|error| ApiError::InvalidQuery(error.body_text()))?;
+        Ok(QueryOf(query))
+    }
 }
 
 /// A JSON body; an error names the field. The content type isn't insisted upon.

@@ -1,16 +1,12 @@
 //! Prices over time, and an instrument at a glance.
 
-use std::sync::Arc;
-
 use axum::Json;
-use axum::extract::{FromRequestParts, Query, State};
-use axum::http::request::Parts;
+use axum::extract::State;
 use serde::Deserialize;
 use utoipa::IntoParams;
 use wire::{CandleView, PriceLevel, ReferencePrices, TickerView};
 
-use super::{Answer, Id, Shared};
-use crate::app::App;
+use super::{Answer, Id, QueryOf, Shared};
 use crate::core::Core;
 use crate::error::ApiError;
 use crate::reference_prices;
@@ -40,17 +36,6 @@ pub(super) struct Stretch {
     limit: Option<u32>,
 }
 
-impl FromRequestParts<Arc<App>> for Stretch {
-    type Rejection = ApiError;
-
-    async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, ApiError> {
-        let Query(stretch) = Query::<Stretch>::from_request_parts(parts, app)
-            .await
-            .map_err(|error| ApiError::InvalidQuery(error.body_text()))?;
-        Ok(stretch)
-    }
-}
-
 /// Prices over time
 #[utoipa::path(
     get, path = "/v1/instruments/{id}/candles", operation_id = "list_candles", tag = "market",
@@ -61,7 +46,7 @@ impl FromRequestParts<Arc<App>> for Stretch {
 pub(super) async fn candles(
     State(app): Shared,
     Id(name): Id<String>,
-    stretch: Stretch,
+    QueryOf(stretch): QueryOf<Stretch>,
 ) -> Answer<Vec<CandleView>> {
     let wanted = stretch.interval.as_deref().unwrap_or("1h");
     let Some((_, interval_ms)) = INTERVALS.into_iter().find(|(name, _)| *name == wanted) else {

@@ -3,8 +3,7 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::{FromRequestParts, Query, State};
-use axum::http::request::Parts;
+use axum::extract::State;
 use base::{LeaseId, MachineId};
 use clearing::Command;
 use clearing::fixed::{FixedCommand, FixedLease, TEST_FIXED, fixed_lease_id};
@@ -14,7 +13,7 @@ use wire::{FixedLeaseView, FixedOfferView, NewFixedLease, NewFixedOffer};
 
 use super::caller::Viewer;
 use super::history::{self, Kind};
-use super::{Account, Answer, Id, JsonBody, Listed, Page, Shared, checked_name};
+use super::{Account, Answer, Id, JsonBody, Listed, Page, QueryOf, Shared, checked_name};
 use crate::app::App;
 use crate::config::limits;
 use crate::core::Core;
@@ -72,17 +71,6 @@ fn test_fixed() -> String {
     TEST_FIXED.to_owned()
 }
 
-impl FromRequestParts<Arc<App>> for Which {
-    type Rejection = ApiError;
-
-    async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, ApiError> {
-        let Query(which) = Query::<Which>::from_request_parts(parts, app)
-            .await
-            .map_err(|error| ApiError::InvalidQuery(error.body_text()))?;
-        Ok(which)
-    }
-}
-
 /// What can be leased by the hour
 ///
 /// Offers with a free unit, in the order in which they are taken, at most 1000.
@@ -92,7 +80,10 @@ impl FromRequestParts<Arc<App>> for Which {
     security(()),
     responses((status = OK, body = [FixedOfferView], description = "Best first")),
 )]
-pub(super) async fn offers(State(app): Shared, which: Which) -> Answer<Vec<FixedOfferView>> {
+pub(super) async fn offers(
+    State(app): Shared,
+    QueryOf(which): QueryOf<Which>,
+) -> Answer<Vec<FixedOfferView>> {
     let read = move |core: &mut Core| {
         let free = core.state.free_offers(&which.instrument).take(limits::LIST_ROWS as usize);
         free.map(|(machine, offer)| views::offer(core, machine, offer)).collect()

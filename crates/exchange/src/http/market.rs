@@ -1,10 +1,7 @@
 //! Orders and the public market.
 
-use std::sync::Arc;
-
 use axum::Json;
-use axum::extract::{FromRequestParts, Query, State};
-use axum::http::request::Parts;
+use axum::extract::State;
 use base::OrderId;
 use clearing::Command;
 use serde::Deserialize;
@@ -16,7 +13,7 @@ use wire::{
 
 use super::history::{self, Kind};
 use super::page::place_text;
-use super::{Account, Answer, Id, JsonBody, Listed, Page, Rows, Shared, checked_name};
+use super::{Account, Answer, Id, JsonBody, Listed, Page, QueryOf, Rows, Shared, checked_name};
 use crate::app::App;
 use crate::config::limits;
 use crate::core::Core;
@@ -150,17 +147,6 @@ pub(super) struct Which {
     instrument: Option<String>,
 }
 
-impl FromRequestParts<Arc<App>> for Which {
-    type Rejection = ApiError;
-
-    async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, ApiError> {
-        let Query(which) = Query::<Which>::from_request_parts(parts, app)
-            .await
-            .map_err(|error| ApiError::InvalidQuery(error.body_text()))?;
-        Ok(which)
-    }
-}
-
 /// Cancel all of one's asks
 ///
 /// The bids of jobs stay: cancel the jobs. Answers with the open orders that are left.
@@ -172,7 +158,7 @@ impl FromRequestParts<Arc<App>> for Which {
 pub(super) async fn cancel_all(
     Account(account): Account,
     State(app): Shared,
-    which: Which,
+    QueryOf(which): QueryOf<Which>,
 ) -> Answer<Vec<OrderView>> {
     let command = Command::CancelOrders { account, instrument: which.instrument };
     app.sequencer.command(command).await?;

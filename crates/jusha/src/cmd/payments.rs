@@ -4,9 +4,7 @@
 use base::PaymentId;
 use clap::{Args, Subcommand};
 use client::Client;
-use wire::{
-    FeesView, NewFees, NewPayment, PaymentDecision, PaymentDirection, PaymentStatus, PaymentView,
-};
+use wire::{FeesView, NewFees, NewPayment, PaymentDecision, PaymentDirection, PaymentView};
 
 use crate::error::CliResult;
 use crate::terminal::clean;
@@ -94,7 +92,7 @@ pub fn show(payment: &PaymentView, json: bool) -> CliResult<()> {
         payment.payment,
         direction(payment.direction),
         amount::credits(payment.amount_nanocredits),
-        status(payment.status),
+        payment.status.name(),
     );
     for more in payment.note.iter().chain(&payment.instructions) {
         text.push_str(&format!("\n{}", clean(more)));
@@ -112,7 +110,7 @@ pub fn list(payments: &[PaymentView], json: bool) -> CliResult<()> {
             payment.account.to_string(),
             direction(payment.direction).to_owned(),
             amount::credits(payment.amount_nanocredits),
-            status(payment.status).to_owned(),
+            payment.status.name().to_owned(),
             payment.note.clone().unwrap_or_default(),
         ]
     })
@@ -138,16 +136,5 @@ fn direction(direction: PaymentDirection) -> &'static str {
     match direction {
         PaymentDirection::Deposit => "deposit",
         PaymentDirection::Withdrawal => "withdrawal",
-    }
-}
-
-fn status(status: PaymentStatus) -> &'static str {
-    match status {
-        PaymentStatus::Requested => "requested",
-        PaymentStatus::Approved => "approved",
-        PaymentStatus::Settled => "settled",
-        PaymentStatus::Refused => "refused",
-        PaymentStatus::Cancelled => "cancelled",
-        PaymentStatus::Failed => "failed",
     }
 }
