@@ -89,6 +89,13 @@ pub enum Command {
         /// Millions of fuel per second and slot.
         speed_mfuel_per_s: u32,
     },
+    /// The exchange measured how much memory the slots of a machine have.
+    MeasureMemory {
+        /// Which.
+        machine: MachineId,
+        /// What each slot was shown to have while all were in use.
+        memory_mib_per_slot: u32,
+    },
     /// Offer slots of a machine. Idempotent by (machine, client_order_id).
     PlaceAsk {
         /// Whose slots.

@@ -13,6 +13,7 @@ mod receipts;
 mod sellers;
 mod submission;
 
+pub(crate) use instruments::qualifies;
 pub use sellers::MACHINE_FAULTS;
 pub use submission::top_up_id;
 
@@ -75,6 +76,9 @@ impl Desk<'_> {
             }
             Command::MeasureSpeed { machine, speed_mfuel_per_s } => {
                 self.measure_speed(*machine, *speed_mfuel_per_s)
+            }
+            Command::MeasureMemory { machine, memory_mib_per_slot } => {
+                self.measure_memory(*machine, *memory_mib_per_slot)
             }
             Command::PlaceAsk { .. } => self.place_ask(command),
             Command::CancelOrder { account, order } => self.cancel_order(*account, *order),

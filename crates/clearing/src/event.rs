@@ -126,6 +126,8 @@ pub enum Event {
     },
     /// How fast a slot of a machine was found to be.
     SpeedMeasured { machine: MachineId, speed_mfuel_per_s: u32, at_ms: i64 },
+    /// What each slot of a machine was shown to have, while all were in use.
+    MemoryMeasured { machine: MachineId, memory_mib_per_slot: u32, at_ms: i64 },
     /// An ask rests in the book (fills follow as events of their own).
     AskPlaced {
         order: OrderId,

@@ -3,13 +3,14 @@
 
 mod fixed;
 mod forget;
+mod machines;
 mod payments;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use base::{AttemptId, JobId, LeaseId, MachineId, TaskId, Usage};
 use ledger::{AccountKey, Transfer};
-use market::{Capacity, InstrumentId, Order, Terms};
+use market::{InstrumentId, Order, Terms};
 
 use crate::attributes;
 use crate::event::{AttemptOutcome, Event, LeaseEnd, TransferReason};
@@ -17,7 +18,7 @@ use crate::figures::NewTask;
 use crate::records::{
     Account, Attempt, Job, JobPhase, Lease, LeasePhase, Machine, OrderLink, Seller, Task, TaskPhase,
 };
-use crate::state::{State, capacity, group};
+use crate::state::{State, group};
 
 /// What an event refers to exists, or the journal is not this exchange's.
 const FITS: &str = "the event does not fit the state: the journal is damaged or another's";
@@ -59,7 +60,8 @@ impl State {
             Event::MachineEnrolled { .. }
             | Event::MachineRetired { .. }
             | Event::OfferSet { .. }
-            | Event::SpeedMeasured { .. } => self.fold_machine(event),
+            | Event::SpeedMeasured { .. }
+            | Event::MemoryMeasured { .. } => self.fold_machine(event),
             Event::AskPlaced { .. }
             | Event::BidPlaced { .. }
             | Event::OrderReduced { .. }
@@ -81,10 +83,12 @@ impl State {
                 self.end_task(*task, TaskPhase::Done { result: *result });
             }
             Event::CancelAfterSet { account, due_at_ms } => {
-                match due_at_ms {
+                let former = match due_at_ms {
                     Some(due_at_ms) => self.cancel_after.insert(*account, *due_at_ms),
                     None => self.cancel_after.remove(account),
                 };
+                former.inspect(|former| _ = self.agenda.switches.remove(&(*former, *account)));
+                self.agenda.switches.extend(due_at_ms.map(|due_at_ms| (due_at_ms, *account)));
             }
             Event::InstrumentSet { instrument } => {
                 self.market.set_instrument(instrument.clone());
@@ -148,56 +152,6 @@ impl State {
             let machine = self.leases[&lease].machine;
             let machine = self.machine_mut(machine);
             machine.earned_nanocredits = machine.earned_nanocredits.saturating_sub(amount);
-        }
-    }
-
-    fn fold_machine(&mut self, event: &Event) {
-        match event {
-            Event::MachineEnrolled { machine, owner, public_key, name } => {
-                let enrolled = Machine {
-                    machine: *machine,
-                    owner: *owner,
-                    public_key: *public_key,
-                    name: name.clone(),
-                    retired: false,
-                    slots: 0,
-                    memory_mib_per_slot: 0,
-                    transforms: Vec::new(),
-                    region: String::new(),
-                    open_leases: Vec::new(),
-                    earned_nanocredits: 0,
-                    speed_mfuel_per_s: 0,
-                    speed_at_ms: None,
-                    lease_ends: 0,
-                };
-                let attributes = attributes::of(&enrolled);
-                self.market.set_group_attributes(group(*machine), attributes);
-                assert!(self.machines.insert(*machine, enrolled).is_none(), "{FITS}");
-                self.accounts.get_mut(owner).expect(FITS).machines.push(*machine);
-            }
-            Event::MachineRetired { machine } => {
-                let retired = self.machine_mut(*machine);
-                retired.retired = true;
-                retired.slots = 0;
-                self.market.set_group_capacity(group(*machine), Capacity::default());
-            }
-            Event::OfferSet { machine, slots, memory_mib_per_slot, transforms, region } => {
-                let offering = self.machine_mut(*machine);
-                offering.slots = *slots;
-                offering.memory_mib_per_slot = *memory_mib_per_slot;
-                offering.transforms = transforms.clone();
-                offering.region = region.clone();
-                let capacity = capacity(*slots, *memory_mib_per_slot);
-                self.market.set_group_capacity(group(*machine), capacity);
-            }
-            Event::SpeedMeasured { machine, speed_mfuel_per_s, at_ms } => {
-                let measured = self.machine_mut(*machine);
-                measured.speed_mfuel_per_s = *speed_mfuel_per_s;
-                measured.speed_at_ms = Some(*at_ms);
-                let attributes = attributes::of(measured);
-                self.market.set_group_attributes(group(*machine), attributes);
-            }
-            _ => unreachable!("{FITS}"),
         }
     }
 
@@ -392,6 +346,7 @@ impl State {
                     paid_nanocredits: 0,
                 };
                 assert!(self.leases.insert(*lease, opened).is_none(), "{FITS}");
+                self.agenda.opened.insert((*at_ms, *lease));
                 let job = self.touch(*job);
                 job.leases.push(*lease);
                 job.open_leases.insert(*lease);
@@ -401,6 +356,8 @@ impl State {
                 let closed = self.lease_mut(*lease);
                 closed.phase = LeasePhase::Closed { end: end.clone(), at_ms: *at_ms };
                 let (job, machine) = (closed.job, closed.machine);
+                let opened = (closed.opened_at_ms, *lease);
+                self.agenda.opened.remove(&opened);
                 let job = self.touch(job);
                 job.open_leases.remove(lease);
                 let instrument = job.instrument.clone();
@@ -460,6 +417,7 @@ impl State {
                     outcome: None,
                 };
                 assert!(self.attempts.insert(*attempt, started).is_none(), "{FITS}");
+                self.agenda.progress.insert((*at_ms, *attempt));
                 let task = self.task_mut(*task);
                 task.phase = TaskPhase::Running(*attempt);
                 task.epoch = *epoch;
@@ -483,10 +441,14 @@ impl State {
                 accepted.usage = *usage;
                 accepted.receipt_sequence = *receipt_sequence;
                 accepted.receipt_digest = Some(*receipt_digest);
+                let former_ms = accepted.progress_at_ms;
                 if credited != Usage::ZERO {
                     accepted.progress_at_ms = *at_ms;
                 }
                 let (task, lease) = (accepted.task, accepted.lease);
+                if credited != Usage::ZERO && self.agenda.progress.remove(&(former_ms, *attempt)) {
+                    self.agenda.progress.insert((*at_ms, *attempt));
+                }
                 let lease = self.lease_mut(lease);
                 lease.usage = lease.usage.plus(credited).expect(FITS);
                 let machine = lease.machine;
@@ -518,7 +480,8 @@ impl State {
         let ended = self.attempt_mut(attempt);
         ended.outcome = Some(outcome.clone());
         ended.ended_at_ms = Some(at_ms);
-        let (task, lease) = (ended.task, ended.lease);
+        let (task, lease, progress) = (ended.task, ended.lease, (ended.progress_at_ms, attempt));
+        self.agenda.progress.remove(&progress);
         self.lease_mut(lease).live = None;
         let task = self.task_mut(task);
         task.phase = TaskPhase::Pending;

@@ -94,6 +94,9 @@ pub struct FixedLease {
     pub prepaid_until_ms: i64,
     /// The buyer was told that it ends unless there is money.
     pub warned: bool,
+    /// There was money for the next hour when it was last looked for; it is again then.
+    #[serde(default)]
+    pub look_at_ms: Option<i64>,
     /// Notice was given: by the seller or not, and when it ends.
     pub notice: Option<(bool, i64)>,
     /// Down since then.
@@ -121,6 +124,30 @@ impl FixedLease {
     pub fn outage_ms(&self, at_ms: i64) -> i64 {
         let down = self.down_since_ms.map_or(0, |since_ms| (at_ms - since_ms).max(0));
         self.outage_ms.saturating_add(down)
+    }
+
+    /// When time next brings something, if nothing else happens before. What is due stays so
+    /// until an event says that it was seen to.
+    pub(crate) fn due_at_ms(&self, warning_ms: i64, outage_max_ms: i64) -> i64 {
+        let paid_until_ms = self.prepaid_until_ms;
+        let ends_at_ms = self.notice.map(|(_, ends_at_ms)| ends_at_ms);
+        let ends_at_ms = ends_at_ms.filter(|ends_at_ms| *ends_at_ms <= paid_until_ms);
+        let look_at_ms = self.look_at_ms.unwrap_or(paid_until_ms.saturating_sub(warning_ms));
+        let warning = (!self.warned && ends_at_ms.is_none()).then_some(look_at_ms);
+        // The outage that uses up the bond: what is rounded down reaches it there.
+        let price = i128::from(self.price_nanocredits_per_hour) * i128::from(self.outage_multiple);
+        let stake = i128::from(self.bond_nanocredits) * i128::from(HOUR_MS);
+        let spent_ms = (stake + price - 1).checked_div(price).unwrap_or(0).max(1);
+        let spent_ms = i64::try_from(spent_ms).unwrap_or(i64::MAX);
+        let outage = match self.down_since_ms {
+            Some(since_ms) => {
+                let left_ms = spent_ms.saturating_sub(self.outage_ms).max(0).min(outage_max_ms);
+                Some(since_ms.saturating_add(left_ms))
+            }
+            None => (self.outage_ms >= spent_ms).then_some(i64::MIN),
+        };
+        let all = [ends_at_ms, warning, outage];
+        all.into_iter().flatten().fold(paid_until_ms, i64::min)
     }
 
     /// What the seller has earned until `at_ms`: one floor over all the time that it was up.
@@ -215,6 +242,8 @@ pub enum FixedEvent {
     Prolonged { lease: LeaseId, prepaid_until_ms: i64 },
     /// The next hour can't be prepaid as things are.
     Warned { lease: LeaseId, ends_at_ms: i64 },
+    /// There is money for the next hour as things are; it is looked for again then.
+    Provided { lease: LeaseId, look_at_ms: i64 },
     /// Somebody gave notice.
     NoticeGiven { lease: LeaseId, by_seller: bool, ends_at_ms: i64 },
     /// A probe found nothing.

@@ -14,6 +14,7 @@
 //! `tariff` and `fees` hold the arithmetic of money; `payments` is how it comes in and goes out;
 //! `forget` is what memory lets go.
 
+mod agenda;
 pub mod attributes;
 pub mod command;
 pub mod event;

@@ -4,8 +4,9 @@ use base::{
     AccountId, AttemptId, Digest, JobId, LeaseId, MachineId, OrderId, PaymentId, TaskId, Usage,
 };
 use ledger::{AccountKey, Ledger};
-use market::{Market, Order, Terms};
+use market::{Instrument, Market, Order, PricedPer, Terms};
 
+use crate::decide::qualifies;
 use crate::fees::FeeSchedule;
 use crate::fixed::{FixedLease, FixedOffer};
 use crate::payments::Payment;
@@ -62,6 +63,20 @@ pub struct OrderInfo<'a> {
 }
 
 impl State {
+    /// The metered instruments whose promise to buyers the machine keeps.
+    pub fn qualifying(&self, machine: MachineId) -> Vec<&Instrument> {
+        let Some(found) = self.machines.get(&machine).filter(|found| !found.retired) else {
+            return Vec::new();
+        };
+        let metered = |traded: &&Instrument| {
+            traded.priced_per == PricedPer::Tfuel
+                && !traded.suspended
+                && qualifies(found, traded).is_ok()
+        };
+        let all = self.market.instruments().map(|(_, traded)| traded);
+        all.filter(metered).collect()
+    }
+
     /// The operator's numbers.
     pub fn rules(&self) -> &Rules {
         &self.rules

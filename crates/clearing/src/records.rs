@@ -59,6 +59,11 @@ pub struct Machine {
     pub speed_mfuel_per_s: u32,
     /// When that was.
     pub speed_at_ms: Option<i64>,
+    /// What each slot was shown to have while all were in use; absent while that was not measured
+    /// of what it offers now.
+    pub measured_mib_per_slot: Option<u32>,
+    /// When that was.
+    pub memory_at_ms: Option<i64>,
     /// Of its last leases, newest in the lowest bit: whether its side ended it.
     pub lease_ends: u128,
 }

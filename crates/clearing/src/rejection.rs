@@ -127,6 +127,22 @@ pub enum Rejection {
         /// Where that is.
         needed: String,
     },
+    /// The machine's slots were not shown to have the instrument's memory, all at once.
+    #[error(
+        "the slots of {machine} were shown to have {shown_mib} MiB each, all in use at once, and \
+         {instrument} needs {needed_mib}: offer fewer slots, offer them in a smaller one, or wait \
+         until the machine is measured again"
+    )]
+    MemoryNotShown {
+        /// The machine.
+        machine: MachineId,
+        /// As measured by the exchange; 0 before.
+        shown_mib: u32,
+        /// The instrument.
+        instrument: String,
+        /// What a unit needs.
+        needed_mib: u32,
+    },
     /// The machine was not found to be as fast as the instrument asks for.
     #[error(
         "a slot of {machine} was measured at {speed_mfuel_per_s} Mfuel/s and {instrument} needs \
@@ -362,6 +378,7 @@ impl Rejection {
             Rejection::SlotsOutOfRange { .. } => "slots_out_of_range",
             Rejection::SlotTooSmall { .. } => "slot_too_small",
             Rejection::OtherRegion { .. } => "other_region",
+            Rejection::MemoryNotShown { .. } => "memory_not_shown",
             Rejection::TooSlow { .. } => "too_slow",
             Rejection::ExceedsFreeSlots { .. } => "exceeds_free_slots",
             Rejection::ClientOrderConflict { .. } => "client_order_conflict",

@@ -7,6 +7,7 @@ use ledger::Ledger;
 use market::{Capacity, GroupId, Market, Order, first_instruments};
 use serde::{Deserialize, Serialize};
 
+use crate::agenda::Agenda;
 use crate::fees::FeeSchedule;
 use crate::fixed::{FixedLease, FixedOffer, FixedPriority};
 use crate::payments::Payment;
@@ -16,7 +17,7 @@ use crate::rules::Rules;
 /// Version of the state's encoding. Rises with every change of it, so that a snapshot of another
 /// one is folded from the journal instead of being misread. The journals that are kept as
 /// fixtures notice when it should have risen.
-pub const STATE_VERSION: u32 = 6;
+pub const STATE_VERSION: u32 = 7;
 
 /// The whole state: a fold of [`State::evolve`] over all events, from [`State::new`].
 ///
@@ -46,6 +47,9 @@ pub struct State {
     pub(crate) fixed_leases: BTreeMap<LeaseId, FixedLease>,
     /// Every version that was ever set, by version.
     pub(crate) fees: BTreeMap<u32, FeeSchedule>,
+    /// Follows from the rest.
+    #[serde(skip)]
+    pub(crate) agenda: Agenda,
 }
 
 impl Default for State {
@@ -76,7 +80,14 @@ impl State {
             fixed_book: BTreeMap::new(),
             fixed_leases: BTreeMap::new(),
             fees: BTreeMap::new(),
+            agenda: Agenda::default(),
         }
+    }
+
+    /// Whether what is kept beside the state, so as to find things in it, is what follows from it:
+    /// for tests.
+    pub fn is_consistent(&self) -> bool {
+        self.agenda == Agenda::of(self)
     }
 
     /// The canonical (postcard) encoding of the whole state.
@@ -86,10 +97,9 @@ impl State {
 
     /// The state of an encoding of this very [`STATE_VERSION`], if it is one.
     pub fn decode(encoded: &[u8]) -> Option<State> {
-        postcard::take_from_bytes(encoded)
-            .ok()
-            .filter(|(_, rest)| rest.is_empty())
-            .map(|(state, _)| state)
+        let (mut state, rest): (State, &[u8]) = postcard::take_from_bytes(encoded).ok()?;
+        state.agenda = Agenda::of(&state);
+        rest.is_empty().then_some(state)
     }
 
     /// BLAKE3 of the canonical (postcard) encoding of the whole state. Two replicas that agree

@@ -91,7 +91,14 @@ fn hours_are_prepaid_paid_when_they_are_over_and_closed_pro_rata() {
          0      open            ok          3600  -86400  3600  86400
          1      open            nothing     3600  -86400  3600  86400
          10     up              nothing     3600  -86400  3600  86400
-         3599   tick            nothing     3600  -86400  3600  86400
+         2999   tick            nothing     3600  -86400  3600  86400
+         3000   tick            ok          3600  -86400  3600  86400
+         3299   tick            nothing     3600  -86400  3600  86400
+         3300   tick            ok          3600  -86400  3600  86400
+         3450   tick            ok          3600  -86400  3600  86400
+         3525   tick            ok          3600  -86400  3600  86400
+         3584   tick            nothing     3600  -86400  3600  86400
+         3599   tick            ok          3600  -86400  3600  86400
          3600   tick            ok          7200  -82800  3600  86400
          3600   tick            nothing     7200  -82800  3600  86400
          9000   tick            ok         10800  -79200  3600  86400
@@ -178,6 +185,27 @@ fn a_seller_owes_notice_and_pays_for_leaving_without() {
          14300  tick           ok       14400  -75600  3600  86400
          14300  retire         ok       14000   14000     0      0",
     );
+}
+
+#[test]
+fn money_that_goes_elsewhere_at_the_last_moment_is_noticed() {
+    let mut world = world();
+    world.ok(offer(0, 1, PRICE));
+    world.ok(open("a", PRICE));
+    let begin_ms = world.now_ms;
+    // There is enough ten minutes before the hour is over, and nothing two minutes before.
+    world.now_ms = begin_ms + HOUR_MS - 600_000;
+    world.ok(Command::Tick);
+    assert!(!the_lease(&world).warned);
+    world.now_ms = begin_ms + HOUR_MS - 120_000;
+    world.ok(Command::Payment(clearing::payments::PaymentCommand::Request {
+        account: BUYER,
+        client_payment_id: "out".to_owned(),
+        direction: clearing::payments::PaymentDirection::Withdrawal,
+        amount_nanocredits: DEPOSIT - PRICE,
+    }));
+    world.ok(Command::Tick);
+    assert!(the_lease(&world).warned);
 }
 
 #[test]

@@ -193,6 +193,48 @@ fn a_machine_is_what_its_instrument_promises_or_leaves_the_book() {
 }
 
 #[test]
+fn memory_is_what_was_shown_and_not_what_was_said() {
+    let mut world = World::new(1, 2);
+    let plain = first_instruments().remove(1);
+    let shown = Instrument { name: "cpu.2g.shown".into(), memory_measured: true, ..plain.clone() };
+    let instruments = vec![plain, shown];
+    world.ok(Command::SetInstruments { instruments });
+    let ask_in = |world: &World, name: &str| {
+        let mut command = world.ask_command(0, 1, PRICE);
+        if let Command::PlaceAsk { instrument, client_order_id, .. } = &mut command {
+            *instrument = name.into();
+            client_order_id.push_str(&format!("{name} {}", world.sequence));
+        }
+        command
+    };
+    let measure =
+        |memory_mib_per_slot| Command::MeasureMemory { machine: machine(0), memory_mib_per_slot };
+    let asks = |world: &World| world.state.machine_asks(machine(0)).count();
+    let qualifies = |world: &World| -> Vec<String> {
+        let all = world.state.qualifying(machine(0)).into_iter();
+        all.map(|found| found.name.clone()).collect()
+    };
+    // Its word is enough where nothing else is asked for, until it is known better.
+    assert_eq!(qualifies(&world), [INSTRUMENT]);
+    assert_eq!(code(world.run(ask_in(&world, "cpu.2g.shown"))), "memory_not_shown");
+    world.ok(ask_in(&world, INSTRUMENT));
+    world.ok(measure(2_047));
+    assert_eq!((asks(&world), qualifies(&world)), (0, vec![]));
+    assert_eq!(code(world.run(ask_in(&world, INSTRUMENT))), "memory_not_shown");
+    world.ok(measure(2_048));
+    assert_eq!(qualifies(&world), [INSTRUMENT, "cpu.2g.shown"]);
+    world.ok(ask_in(&world, INSTRUMENT));
+    world.ok(ask_in(&world, "cpu.2g.shown"));
+    assert_eq!(asks(&world), 2);
+    // What it shows with two slots says nothing of three; less of the same was shown with more.
+    world.offer(0, 1);
+    assert_eq!(asks(&world), 2);
+    world.offer(0, 3);
+    assert_eq!((asks(&world), qualifies(&world)), (1, vec![INSTRUMENT.to_owned()]));
+    assert_eq!(world.state.machine(machine(0)).unwrap().memory_at_ms, None);
+}
+
+#[test]
 fn filters_choose_the_machine() {
     let mut world = World::new(3, 1);
     for (n, price) in [(0, PRICE - 200), (1, PRICE - 100), (2, PRICE)] {

@@ -24,6 +24,7 @@ enum Step {
     Lapse { n: u8 },
     Offer { n: u8, slots: u32 },
     Measure { n: u8, speed: u32 },
+    Memory { n: u8, mib: u32 },
     Instruments { which: u8 },
     Cancel { job: u8 },
     CancelOrder { order: u8 },
@@ -58,6 +59,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => (0..3u8).prop_map(|n| Step::Lapse { n }),
         1 => (0..3u8, 0..4u32).prop_map(|(n, slots)| Step::Offer { n, slots }),
         1 => (0..3u8, 0..4u32).prop_map(|(n, speed)| Step::Measure { n, speed }),
+        1 => (0..3u8, 1..4u32).prop_map(|(n, gib)| Step::Memory { n, mib: gib * 1_024 }),
         1 => (0..12u8).prop_map(|which| Step::Instruments { which }),
         1 => (0..6u8).prop_map(|job| Step::Cancel { job }),
         1 => any::<u8>().prop_map(|order| Step::CancelOrder { order }),
@@ -182,6 +184,9 @@ fn run(steps: Vec<Step>) -> BTreeMap<String, u32> {
             },
             Step::Measure { n, speed } => {
                 Command::MeasureSpeed { machine: machine(n.into()), speed_mfuel_per_s: speed }
+            }
+            Step::Memory { n, mib: memory_mib_per_slot } => {
+                Command::MeasureMemory { machine: machine(n.into()), memory_mib_per_slot }
             }
             // Now and then the one that is traded is suspended, or asks for more.
             Step::Instruments { which } => Command::SetInstruments {

@@ -12,6 +12,25 @@ use world::{
 
 const GFUEL: u64 = base::FUEL_PER_GFUEL;
 
+/// However many are overdue, a tick ends so many of them and the next one goes on.
+#[test]
+fn a_tick_ends_a_bounded_number_of_leases() {
+    let mut world = World::new(1, 400);
+    world.ask(0, 400, PRICE);
+    for job in 1..=2 {
+        world.submit(job, 200, 200);
+    }
+    let open = |world: &World| world.state.machine_open_leases(machine(0)).count();
+    assert_eq!(open(&world), 400);
+    world.now_ms += world.state.rules().stall_ms - 1;
+    assert_eq!(code(world.run(Command::Tick)), "nothing");
+    world.now_ms += 1;
+    world.ok(Command::Tick);
+    assert_eq!(open(&world), 400 - market::SCAN_LIMIT as usize);
+    world.ok(Command::Tick);
+    assert_eq!(open(&world), 0);
+}
+
 #[test]
 fn a_dead_machines_task_goes_on_elsewhere_in_the_same_command() {
     let mut world = World::new(2, 1);

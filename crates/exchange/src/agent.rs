@@ -17,16 +17,17 @@ use clearing::fixed::FixedCommand;
 use clearing::{Command, OrderLink};
 use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{SinkExt, StreamExt};
+use market::Instrument;
 use tokio::sync::{mpsc, oneshot};
-use wire::{OfferTerms, RuntimeTerms, SignedReceipt, Standing, ToAgent, ToExchange};
+use wire::{OfferTerms, Qualified, RuntimeTerms, SignedReceipt, Standing, ToAgent, ToExchange};
 
 use crate::app::App;
 use crate::blobs::BlobStore;
-use crate::calibration::{Measuring, Next};
 use crate::config::limits;
 use crate::core::Core;
 use crate::error::ApiError;
 use crate::grants::{Granted, Reader};
+use crate::measuring::{Found, Measuring, Next, Subject};
 use crate::outbox;
 use crate::presence::Link;
 use crate::receipts::{self, ReceiptFlaw};
@@ -35,8 +36,8 @@ use crate::sequencer::{About, Failure, Request, unix_ms};
 use crate::text;
 
 const TIMEOUT: Duration = Duration::from_secs(limits::AGENT_TIMEOUT_S);
-/// Between two looks whether a machine is to be measured.
-const MEASURE_LOOK: Duration = Duration::from_secs(60);
+/// Between two looks whether a machine is to be measured, and what it may be offered in.
+const LOOK: Duration = Duration::from_secs(60);
 
 /// The WebSocket of one agent
 ///
@@ -219,13 +220,14 @@ struct Agent<'a> {
 impl Agent<'_> {
     async fn listen(&self, stream: &mut SplitStream<WebSocket>) {
         let mut measuring = Measuring::new(self.known.machine);
-        let mut look = tokio::time::interval(MEASURE_LOOK);
+        let mut told = None;
+        let mut look = tokio::time::interval(LOOK);
         look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             let text = tokio::select! {
                 text = next_text(stream) => text,
                 _ = look.tick() => {
-                    if !self.look(&mut measuring).await {
+                    if !self.look(&mut measuring, &mut told).await {
                         break;
                     }
                     continue;
@@ -237,7 +239,12 @@ impl Agent<'_> {
                     message @ (ToExchange::MeasureReady { .. }
                     | ToExchange::Measured { .. }
                     | ToExchange::MeasureFailed { .. }),
-                ) => self.measured(&mut measuring, &message).await,
+                ) => {
+                    // What is found may open other books to the machine, and be the ground for
+                    // what is measured next.
+                    self.measured(&mut measuring, &message).await
+                        && (!measuring.is_idle() || self.look(&mut measuring, &mut told).await)
+                }
                 Ok(message) => self.hear(message).await,
                 // A newer agent may say things that are unknown here.
                 Err(error) => {
@@ -339,8 +346,27 @@ impl Agent<'_> {
         }
     }
 
-    /// Whether it is time to measure the machine, or to give that up.
-    async fn look(&self, measuring: &mut Measuring) -> bool {
+    /// Says what the machine's slots may be offered in, if that changed, and measures it when it
+    /// is time to, or gives that up.
+    async fn look(&self, measuring: &mut Measuring, told: &mut Option<Vec<Qualified>>) -> bool {
+        let machine = self.known.machine;
+        let qualifying = move |core: &mut Core| {
+            let all = core.state.qualifying(machine).into_iter();
+            let qualified = |traded: &Instrument| Qualified {
+                instrument: traded.name.clone(),
+                tick_nanocredits: traded.tick_nanocredits,
+                price_min_nanocredits: traded.price_min_nanocredits,
+                price_max_nanocredits: traded.price_max_nanocredits,
+            };
+            all.map(qualified).collect::<Vec<_>>()
+        };
+        let Ok(instruments) = self.app.sequencer.read(qualifying).await else { return false };
+        if told.as_ref() != Some(&instruments) {
+            *told = Some(instruments.clone());
+            if self.direct.send(ToAgent::Qualifies { instruments }).await.is_err() {
+                return false;
+            }
+        }
         let Some(calibration) = self.app.calibration.as_ref().filter(|_| self.known.measurable)
         else {
             return true;
@@ -348,16 +374,27 @@ impl Agent<'_> {
         if !measuring.is_idle() {
             return self.act(measuring.tick(Instant::now())).await;
         }
-        let (machine, every_ms) = (self.known.machine, self.app.config.measure_every_ms);
+        let every_ms = self.app.config.measure_every_ms;
         let due = move |core: &mut Core| {
             let found = core.state.machine(machine)?;
-            let is_due = found.speed_at_ms.is_none_or(|at_ms| unix_ms() - at_ms >= every_ms);
+            let is_due =
+                |at_ms: Option<i64>| at_ms.is_none_or(|at_ms| unix_ms() - at_ms >= every_ms);
             // A slot that is leased is the buyer's.
-            Some(is_due && core.state.slots_leased(machine) < found.slots)
+            match (is_due(found.speed_at_ms), core.state.slots_leased(machine)) {
+                (true, leased) if leased < found.slots => Some(Subject::Speed),
+                (false, 0) if is_due(found.memory_at_ms) => Some(Subject::Memory {
+                    slots: found.slots,
+                    memory_mib_per_slot: found.memory_mib_per_slot,
+                    speed_mfuel_per_s: found.speed_mfuel_per_s,
+                }),
+                _ => None,
+            }
         };
         match self.app.sequencer.read(due).await {
-            Ok(Some(true)) => self.act(measuring.begin(calibration, Instant::now())).await,
-            Ok(_) => true,
+            Ok(Some(subject)) => {
+                self.act(measuring.begin(subject, calibration, Instant::now())).await
+            }
+            Ok(None) => true,
             Err(_) => false,
         }
     }
@@ -376,10 +413,17 @@ impl Agent<'_> {
         {
             return false;
         }
-        let Some(speed_mfuel_per_s) = next.speed_mfuel_per_s else { return true };
+        let Some(found) = next.found else { return true };
         let machine = self.known.machine;
-        tracing::info!(%machine, speed_mfuel_per_s, "measured");
-        let command = Command::MeasureSpeed { machine, speed_mfuel_per_s };
+        tracing::info!(%machine, ?found, "measured");
+        let command = match found {
+            Found::Speed { mfuel_per_s: speed_mfuel_per_s } => {
+                Command::MeasureSpeed { machine, speed_mfuel_per_s }
+            }
+            Found::Memory { mib_per_slot: memory_mib_per_slot } => {
+                Command::MeasureMemory { machine, memory_mib_per_slot }
+            }
+        };
         match self.app.sequencer.command(command).await {
             // It was retired meanwhile.
             Ok(()) | Err(Failure::Rejected(_)) => true,

@@ -1,10 +1,5 @@
-//! How fast a machine is, measured and not believed.
-//!
-//! The machine gets a published program and makes ready; then it is told an input that it did not
-//! know, and the clock runs from there to the answer. The answer and the fuel that it takes were
-//! worked out beforehand by the operator (`jusha exchange calibrate`), since an exchange runs no
-//! programs: so a machine can neither skip the work nor claim more of it. The best of a few runs
-//! counts, since others may have taken the processor meanwhile; a wrong answer counts as no speed.
+//! What machines are measured with: published programs, and inputs with answers that the operator
+//! worked out beforehand (`jusha exchange calibrate`), since an exchange runs no programs.
 //!
 //! No input is given to the same machine twice before all were. Machines of one owner can tell each
 //! other answers, so have more of them than one owner has machines, and make new ones now and then.
@@ -12,12 +7,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant};
 use std::{fs, io};
 
 use base::{Digest, MachineId};
 use serde::{Deserialize, Serialize};
-use wire::{ToAgent, ToExchange};
+use wire::{NewInstrument, PricedPer};
 
 use crate::blobs::BlobStore;
 use crate::error::ExchangeError;
@@ -25,23 +19,37 @@ use crate::secrets;
 
 /// The answers, in the data directory.
 pub const CALIBRATION_FILE: &str = "calibration.json";
-/// The program that gives them.
+/// The program that gives those on speed.
 pub const CALIBRATION_MODULE_FILE: &str = "calibration.wasm";
-
-/// Runs of which the best counts.
-const RUNS: u32 = 3;
-/// For the program to be fetched and compiled, and a slot to be free.
-const READY_MAX: Duration = Duration::from_secs(120);
-/// A run that takes longer has no speed worth speaking of.
-const RUN_MAX: Duration = Duration::from_secs(120);
-/// After a measurement that came to nothing.
-const RETRY: Duration = Duration::from_secs(300);
+/// The program that gives those on memory.
+pub const CALIBRATION_MEMORY_FILE: &str = "calibration-memory.wasm";
 
 /// What the operator worked out.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Answers {
     /// Arguments that compile the program and do next to nothing.
     pub warm_up: Vec<String>,
+    /// Inputs with what they must come to.
+    pub answers: Vec<Answer>,
+    /// Those on memory; without them it is not measured.
+    #[serde(default)]
+    pub memory: Option<MemoryAnswers>,
+}
+
+/// How memory is measured: by work that can only be done with so much of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MemoryAnswers {
+    /// Arguments that compile the program and do next to nothing.
+    pub warm_up: Vec<String>,
+    /// By memory.
+    pub grades: Vec<MemoryGrade>,
+}
+
+/// Inputs that take one size of memory.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MemoryGrade {
+    /// What each run takes.
+    pub memory_mib: u32,
     /// Inputs with what they must come to.
     pub answers: Vec<Answer>,
 }
@@ -57,16 +65,25 @@ pub struct Answer {
     pub fuel: u64,
 }
 
+/// Which answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Kind {
+    Speed,
+    /// The grade's place in [`MemoryAnswers::grades`].
+    Memory(usize),
+}
+
 /// The exchange's means of measuring.
 #[derive(Debug)]
 pub(crate) struct Calibration {
     module: Digest,
+    memory_module: Digest,
     answers: Answers,
-    given: Mutex<BTreeMap<MachineId, BTreeSet<usize>>>,
+    given: Mutex<BTreeMap<(MachineId, Kind), BTreeSet<usize>>>,
 }
 
 impl Calibration {
-    /// As the data directory has it, if it has; the program is put among the blobs.
+    /// As the data directory has it, if it has; the programs are put among the blobs.
     pub fn load(data: &Path, blobs: &dyn BlobStore) -> Result<Option<Self>, ExchangeError> {
         let path = data.join(CALIBRATION_FILE);
         let failed = |path: &Path| {
@@ -77,182 +94,91 @@ impl Calibration {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             read => read.map_err(failed(&path))?,
         };
-        let answers: Answers =
+        let mut answers: Answers =
             serde_json::from_slice(&text).map_err(|error| failed(&path)(error.into()))?;
         if answers.answers.is_empty() {
             return Ok(None);
         }
-        let program = data.join(CALIBRATION_MODULE_FILE);
-        let program = fs::read(&program).map_err(failed(&program))?;
-        let module = blobs.put(&program)?;
-        Ok(Some(Calibration { module, answers, given: Mutex::default() }))
-    }
-
-    /// The program, which every machine must be able to fetch.
-    pub fn module(&self) -> Digest {
-        self.module
-    }
-
-    /// An input that the machine has not had lately.
-    fn pick(&self, machine: MachineId) -> Option<&Answer> {
-        let all = &self.answers.answers;
-        let mut given = self.given.lock().unwrap_or_else(PoisonError::into_inner);
-        let given = given.entry(machine).or_default();
-        if given.len() >= all.len() {
-            given.clear();
-        }
-        let fresh: Vec<usize> = (0..all.len()).filter(|index| !given.contains(index)).collect();
-        let random = u64::from_be_bytes(secrets::random().ok()?);
-        let index = *fresh.get((random % fresh.len().max(1) as u64) as usize)?;
-        given.insert(index);
-        Some(&all[index])
-    }
-}
-
-/// What is to be done now.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub(crate) struct Next {
-    /// Said to the agent.
-    pub say: Option<ToAgent>,
-    /// Found: millions of fuel per second.
-    pub speed_mfuel_per_s: Option<u32>,
-}
-
-/// The measuring of one connected machine. Time is an argument.
-#[derive(Debug)]
-pub(crate) struct Measuring {
-    machine: MachineId,
-    phase: Phase,
-    best: u32,
-    runs: u32,
-    not_before: Option<Instant>,
-}
-
-#[derive(Debug)]
-enum Phase {
-    Idle,
-    /// Asked to make ready.
-    Preparing {
-        measurement: Digest,
-        since: Instant,
-    },
-    /// It computes.
-    Running {
-        measurement: Digest,
-        since: Instant,
-        stdout: Digest,
-        fuel: u64,
-    },
-}
-
-impl Measuring {
-    pub fn new(machine: MachineId) -> Self {
-        Measuring { machine, phase: Phase::Idle, best: 0, runs: 0, not_before: None }
-    }
-
-    /// Begins, if it is time to.
-    pub fn begin(&mut self, calibration: &Calibration, now: Instant) -> Next {
-        let early = self.not_before.is_some_and(|not_before| now < not_before);
-        if early || !matches!(self.phase, Phase::Idle) {
-            return Next::default();
-        }
-        let Ok(measurement) = secrets::random().map(Digest) else { return Next::default() };
-        (self.best, self.runs) = (0, 0);
-        self.phase = Phase::Preparing { measurement, since: now };
-        Next {
-            say: Some(ToAgent::Measure {
-                measurement,
-                module: calibration.module,
-                warm_up: calibration.answers.warm_up.clone(),
-            }),
-            ..Next::default()
-        }
-    }
-
-    /// Whether something is under way.
-    pub fn is_idle(&self) -> bool {
-        matches!(self.phase, Phase::Idle)
-    }
-
-    /// Gives up what takes too long.
-    pub fn tick(&mut self, now: Instant) -> Next {
-        match self.phase {
-            Phase::Preparing { since, .. } if now.duration_since(since) > READY_MAX => {
-                self.over(now)
-            }
-            Phase::Running { since, .. } if now.duration_since(since) > RUN_MAX => self.found(now),
-            _ => Next::default(),
-        }
-    }
-
-    /// Hears what the agent says about it.
-    pub fn hear(&mut self, message: &ToExchange, calibration: &Calibration, now: Instant) -> Next {
-        match (message, &self.phase) {
-            (
-                ToExchange::MeasureReady { measurement: said },
-                Phase::Preparing { measurement, .. },
-            ) if said == measurement => self.run(*said, calibration, now),
-            (
-                ToExchange::Measured { measurement: said, stdout: claimed, fuel: used },
-                Phase::Running { measurement, since, stdout, fuel },
-            ) if said == measurement => {
-                let took = now.duration_since(*since).max(Duration::from_micros(1));
-                let right = (claimed, used) == (stdout, fuel);
-                if !right {
-                    tracing::warn!(machine = %self.machine, "a wrong answer to a known task");
-                    self.best = 0;
-                    return self.found(now);
-                }
-                let speed = u128::from(*fuel) / took.as_micros();
-                self.best = self.best.max(u32::try_from(speed).unwrap_or(u32::MAX));
-                self.runs += 1;
-                if self.runs < RUNS { self.run(*said, calibration, now) } else { self.found(now) }
-            }
-            (ToExchange::MeasureFailed { measurement: said, reason }, _)
-                if self.phase.is_of(said) =>
-            {
-                tracing::info!(machine = %self.machine, reason, "not measured");
-                self.over(now)
-            }
-            _ => Next::default(),
-        }
-    }
-
-    fn run(&mut self, measurement: Digest, calibration: &Calibration, now: Instant) -> Next {
-        let Some(answer) = calibration.pick(self.machine) else { return self.over(now) };
-        let (stdout, fuel) = (answer.stdout, answer.fuel);
-        self.phase = Phase::Running { measurement, since: now, stdout, fuel };
-        Next {
-            say: Some(ToAgent::MeasureRun { measurement, args: answer.args.clone() }),
-            ..Next::default()
-        }
-    }
-
-    fn found(&mut self, now: Instant) -> Next {
-        Next { speed_mfuel_per_s: Some(self.best), ..self.over(now) }
-    }
-
-    fn over(&mut self, now: Instant) -> Next {
-        let measurement = match std::mem::replace(&mut self.phase, Phase::Idle) {
-            Phase::Idle => None,
-            Phase::Preparing { measurement, .. } | Phase::Running { measurement, .. } => {
-                Some(measurement)
-            }
+        let program = |name: &str| {
+            let path = data.join(name);
+            let bytes = fs::read(&path).map_err(failed(&path))?;
+            Ok::<_, ExchangeError>(blobs.put(&bytes)?)
         };
-        self.not_before = Some(now + RETRY);
-        let say = measurement.map(|measurement| ToAgent::MeasureOver { measurement });
-        Next { say, ..Next::default() }
+        let module = program(CALIBRATION_MODULE_FILE)?;
+        let mut memory_module = module;
+        if let Some(memory) = &mut answers.memory {
+            memory_module = program(CALIBRATION_MEMORY_FILE)?;
+            memory.grades.retain(|grade| !grade.answers.is_empty());
+            memory.grades.sort_by_key(|grade| grade.memory_mib);
+        }
+        Ok(Some(Calibration::new(module, memory_module, answers)))
     }
-}
 
-impl Phase {
-    fn is_of(&self, said: &Digest) -> bool {
-        match self {
-            Phase::Idle => false,
-            Phase::Preparing { measurement, .. } | Phase::Running { measurement, .. } => {
-                measurement == said
+    pub(crate) fn new(module: Digest, memory_module: Digest, answers: Answers) -> Self {
+        Calibration { module, memory_module, answers, given: Mutex::default() }
+    }
+
+    /// The programs, which every machine must be able to fetch.
+    pub fn modules(&self) -> [Digest; 2] {
+        [self.module, self.memory_module]
+    }
+
+    /// The program of a kind, and arguments that compile it.
+    pub fn program(&self, kind: Kind) -> (Digest, Vec<String>) {
+        match (kind, &self.answers.memory) {
+            (Kind::Memory(_), Some(memory)) => (self.memory_module, memory.warm_up.clone()),
+            _ => (self.module, self.answers.warm_up.clone()),
+        }
+    }
+
+    /// The largest grade of so much memory at most, with its size.
+    pub fn grade_within(&self, memory_mib: u32) -> Option<(usize, u32)> {
+        let grades = self.grades().iter().enumerate();
+        let fits = grades.filter(|(_, grade)| grade.memory_mib <= memory_mib);
+        fits.last().map(|(index, grade)| (index, grade.memory_mib))
+    }
+
+    /// Says which instruments no machine can offer in once it is measured.
+    pub fn warn_of_gaps(&self, instruments: &[NewInstrument]) {
+        let Some(largest) = self.grades().last() else { return };
+        let (measured_mib, metered) = (largest.memory_mib, PricedPer::Tfuel);
+        for found in instruments.iter().filter(|found| found.priced_per == metered) {
+            if found.memory_mib > measured_mib {
+                let (instrument, needed_mib) = (&found.name, found.memory_mib);
+                tracing::warn!(
+                    instrument,
+                    needed_mib,
+                    measured_mib,
+                    "nobody can show so much memory: `jusha exchange calibrate --memory` measures it"
+                );
             }
         }
+    }
+
+    fn grades(&self) -> &[MemoryGrade] {
+        self.answers.memory.as_ref().map_or(&[], |memory| &memory.grades)
+    }
+
+    /// So many inputs that the machine has not had lately, all different while there are enough.
+    pub fn pick(&self, machine: MachineId, kind: Kind, count: u32) -> Option<Vec<Answer>> {
+        let all = match kind {
+            Kind::Speed => &self.answers.answers,
+            Kind::Memory(grade) => &self.grades().get(grade)?.answers,
+        };
+        let mut given = self.given.lock().unwrap_or_else(PoisonError::into_inner);
+        let given = given.entry((machine, kind)).or_default();
+        let mut picked = Vec::new();
+        for _ in 0..count {
+            if given.len() >= all.len() {
+                given.clear();
+            }
+            let fresh: Vec<usize> = (0..all.len()).filter(|index| !given.contains(index)).collect();
+            let random = u64::from_be_bytes(secrets::random().ok()?);
+            let index = *fresh.get((random % fresh.len().max(1) as u64) as usize)?;
+            given.insert(index);
+            picked.push(all[index].clone());
+        }
+        Some(picked)
     }
 }
 
@@ -260,98 +186,36 @@ impl Phase {
 mod tests {
     use super::*;
 
-    const MACHINE: MachineId = MachineId(7);
-
-    fn calibration(answers: u8) -> Calibration {
+    #[test]
+    fn no_machine_gets_an_input_twice_before_it_had_all() {
+        let machine = MachineId(7);
         let answer = |n: u8| Answer {
             args: vec![n.to_string()],
             stdout: Digest::of(&[n]),
             fuel: 1_000_000_000,
         };
-        Calibration {
-            module: Digest::of(b"module"),
-            answers: Answers {
-                warm_up: vec!["0".to_owned()],
-                answers: (0..answers).map(answer).collect(),
-            },
-            given: Mutex::default(),
-        }
-    }
-
-    /// What a machine says that needs so many milliseconds for each run, and what is found.
-    fn measured(runs_ms: &[u64], lie: impl Fn(u32, &mut ToExchange)) -> Option<u32> {
-        let calibration = calibration(8);
-        let mut now = Instant::now();
-        let mut measuring = Measuring::new(MACHINE);
-        let Next { say: Some(ToAgent::Measure { measurement, .. }), .. } =
-            measuring.begin(&calibration, now)
-        else {
-            panic!("it does not begin")
+        let all: Vec<Answer> = (0..5).map(answer).collect();
+        let grade = |memory_mib| MemoryGrade { memory_mib, answers: all.clone() };
+        let answers = Answers {
+            warm_up: Vec::new(),
+            answers: all.clone(),
+            memory: Some(MemoryAnswers {
+                warm_up: Vec::new(),
+                grades: vec![grade(512), grade(2_048)],
+            }),
         };
-        assert_eq!(measuring.begin(&calibration, now), Next::default(), "one at a time");
-        now += Duration::from_secs(9);
-        let mut next = measuring.hear(&ToExchange::MeasureReady { measurement }, &calibration, now);
-        for (run, ms) in runs_ms.iter().enumerate() {
-            let Some(ToAgent::MeasureRun { args, .. }) = &next.say else { break };
-            let stdout = Digest::of(&[args[0].parse().unwrap()]);
-            let mut said = ToExchange::Measured { measurement, stdout, fuel: 1_000_000_000 };
-            lie(run as u32, &mut said);
-            now += Duration::from_millis(*ms);
-            next = measuring.hear(&said, &calibration, now);
+        let calibration = Calibration::new(Digest::of(b"speed"), Digest::of(b"memory"), answers);
+        for kind in [Kind::Speed, Kind::Memory(0), Kind::Memory(1)] {
+            let mut had = BTreeSet::new();
+            for count in [1, 3, 1] {
+                let picked = calibration.pick(machine, kind, count).unwrap();
+                had.extend(picked.into_iter().map(|answer| answer.args));
+            }
+            assert_eq!(had.len(), 5, "{kind:?}");
+            assert_eq!(calibration.pick(machine, kind, 7).map(|picked| picked.len()), Some(7));
         }
-        assert!(matches!(next.say, Some(ToAgent::MeasureOver { .. })), "the slot is free");
-        assert_eq!(measuring.begin(&calibration, now).say, None, "not again at once");
-        next.speed_mfuel_per_s
-    }
-
-    #[test]
-    fn the_best_of_three_right_answers_counts_by_the_exchanges_clock() {
-        assert_eq!(measured(&[500, 250, 1_000], |_, _| ()), Some(4_000));
-        for run in 0..3 {
-            let more_fuel = |at: u32, said: &mut ToExchange| {
-                if let (true, ToExchange::Measured { fuel, .. }) = (at == run, said) {
-                    *fuel += 1;
-                }
-            };
-            assert_eq!(measured(&[500, 250, 1_000], more_fuel), Some(0), "{run}");
-            let other_answer = |at: u32, said: &mut ToExchange| {
-                if let (true, ToExchange::Measured { stdout, .. }) = (at == run, said) {
-                    *stdout = Digest::of(b"guessed");
-                }
-            };
-            assert_eq!(measured(&[500, 250, 1_000], other_answer), Some(0), "{run}");
-        }
-    }
-
-    #[test]
-    fn a_machine_that_says_nothing_is_asked_again_later() {
-        let calibration = calibration(2);
-        let start = Instant::now();
-        let mut measuring = Measuring::new(MACHINE);
-        assert!(measuring.begin(&calibration, start).say.is_some());
-        assert_eq!(measuring.tick(start + READY_MAX), Next::default());
-        assert!(!measuring.is_idle());
-        let late = start + READY_MAX + Duration::from_secs(1);
-        let given_up = measuring.tick(late);
-        assert!(matches!(given_up.say, Some(ToAgent::MeasureOver { .. })));
-        assert_eq!(given_up.speed_mfuel_per_s, None, "who is not ready keeps its speed");
-        assert!(measuring.is_idle());
-        let again = measuring.begin(&calibration, late + RETRY);
-        let Some(ToAgent::Measure { measurement, .. }) = again.say else { panic!("not again") };
-        let ready = ToExchange::MeasureReady { measurement };
-        assert!(measuring.hear(&ready, &calibration, late + RETRY).say.is_some());
-        let never = measuring.tick(late + RETRY + RUN_MAX + Duration::from_secs(1));
-        assert_eq!(never.speed_mfuel_per_s, Some(0), "who begins must come to an end");
-    }
-
-    #[test]
-    fn no_machine_gets_an_input_twice_before_it_had_all() {
-        let calibration = calibration(5);
-        let mut had = BTreeSet::new();
-        for _ in 0..5 {
-            had.insert(calibration.pick(MACHINE).unwrap().args.clone());
-        }
-        assert_eq!(had.len(), 5);
-        assert!(calibration.pick(MACHINE).is_some());
+        let within = |memory_mib| calibration.grade_within(memory_mib);
+        assert_eq!((within(511), within(512)), (None, Some((0, 512))));
+        assert_eq!((within(2_047), within(9_999)), (Some((0, 512)), Some((1, 2_048))));
     }
 }

@@ -163,7 +163,7 @@ impl Touched {
             }
             Event::Fixed(event) => {
                 let lease = match event {
-                    FixedEvent::Offered { .. } => return,
+                    FixedEvent::Offered { .. } | FixedEvent::Provided { .. } => return,
                     FixedEvent::Opened { lease } => lease.lease,
                     FixedEvent::Prolonged { lease, .. }
                     | FixedEvent::Warned { lease, .. }

@@ -37,6 +37,7 @@ mod in_process;
 mod index;
 mod instruments;
 mod invoice;
+mod measuring;
 mod metrics;
 mod outbox;
 mod passwords;
@@ -73,7 +74,10 @@ use tokio_rustls::TlsAcceptor;
 pub use audit::{AuditError, audit};
 pub use backup::{Backup, BackupError, backup, restore};
 pub use blobs::{BlobError, BlobReader, BlobStore, BlobWriter, DiskBlobs};
-pub use calibration::{Answer, Answers, CALIBRATION_FILE, CALIBRATION_MODULE_FILE};
+pub use calibration::{
+    Answer, Answers, CALIBRATION_FILE, CALIBRATION_MEMORY_FILE, CALIBRATION_MODULE_FILE,
+    MemoryAnswers, MemoryGrade,
+};
 pub use config::{Config, TlsFiles};
 pub use error::ExchangeError;
 pub use in_process::InProcess;
@@ -127,10 +131,12 @@ pub async fn run(
         blobs::all(&data.join("blobs"))
     })?;
     if let Some(calibration) = &calibration {
-        let module = calibration.module();
-        let bytes = blobs.length(&module)?.unwrap_or_default();
-        // For ever: no job needs it, and every machine does.
-        holds.hold(holds::EVERYONE, &[(module, bytes)], i64::MAX)?;
+        calibration.warn_of_gaps(&config.instruments.clone().unwrap_or_default());
+        for module in calibration.modules() {
+            let bytes = blobs.length(&module)?.unwrap_or_default();
+            // For ever: no job needs it, and every machine does.
+            holds.hold(holds::EVERYONE, &[(module, bytes)], i64::MAX)?;
+        }
     }
     // The names of the database and of the blobs' directory.
     sync_directory(&data)?;

@@ -50,6 +50,8 @@ pub(crate) fn machine(core: &Core, machine: &Machine) -> MachineView {
         region: machine.region.clone(),
         speed_mfuel_per_s: machine.speed_mfuel_per_s,
         speed_at_ms: machine.speed_at_ms,
+        measured_mib_per_slot: machine.measured_mib_per_slot,
+        memory_at_ms: machine.memory_at_ms,
         runtimes: core.presence.runtimes(machine.machine).to_vec(),
         earned_nanocredits: machine.earned_nanocredits,
     }

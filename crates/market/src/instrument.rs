@@ -28,6 +28,10 @@ pub struct Instrument {
     pub priced_per: PricedPer,
     /// Memory of a unit.
     pub memory_mib: u32,
+    /// Only machines whose memory the exchange has measured qualify. One that was found to have
+    /// less never does.
+    #[serde(default)]
+    pub memory_measured: bool,
     /// Where the machine is; `any` is everywhere.
     pub region: String,
     /// The slowest machine that qualifies, in millions of fuel per second and slot, as the
@@ -60,6 +64,7 @@ fn cpu(name: &str, description: &str, memory_mib: u32) -> Instrument {
         description: description.to_owned(),
         priced_per: PricedPer::Tfuel,
         memory_mib,
+        memory_measured: false,
         region: "any".to_owned(),
         speed_min_mfuel_per_s: 0,
         unit: Capacity([1, memory_mib, 0, 0]),

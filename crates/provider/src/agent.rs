@@ -82,6 +82,7 @@ pub(crate) async fn run(config: Config) -> Result<(), ProviderError> {
     let prefix = format!("ask-{:08x}", getrandom::u32().unwrap_or_default());
     tracing::info!("machine {} of {}: {} slots", enrolment.machine, enrolment.url, config.slots);
     let mut agent = Agent {
+        slots: config.slots,
         asks: Asks::new(
             config.slots,
             config.price_nanocredits_per_tfuel,
@@ -141,6 +142,7 @@ struct Agent {
     reports: UnboundedReceiver<(AttemptId, Report)>,
     signals: [Signal; 2],
     connected: watch::Sender<bool>,
+    slots: u32,
     asks: Asks,
     fixed: Fixed,
     attempts: BTreeMap<AttemptId, Running>,
@@ -321,6 +323,7 @@ impl Agent {
                     job.short()
                 );
                 self.leases.insert(lease);
+                self.sell_before_measuring();
                 self.offer_within(SETTLING);
                 if self.drain.is_some() {
                     self.close_idle_leases();
@@ -378,15 +381,26 @@ impl Agent {
                 self.offer_within(self.refusal_pause);
                 self.refusal_pause = (self.refusal_pause * 2).min(REFUSAL_PAUSE_LAST);
             }
-            ToAgent::Measure { measurement, module, warm_up } if self.drain.is_none() => {
+            ToAgent::Measure { measurement, module, warm_up, slots } if self.drain.is_none() => {
                 let (shared, say) = (self.shared.clone(), self.link.sender());
-                let measuring = Measuring::start(shared, measurement, module, warm_up, say);
+                let program = (module, warm_up);
+                let measuring = Measuring::start(shared, measurement, program, slots, say);
                 self.measuring = Some(measuring);
+                self.sell_before_measuring();
             }
-            ToAgent::MeasureRun { measurement, args } => {
+            ToAgent::MeasureRun { measurement, runs } => {
                 if let Some(measuring) = &self.measuring {
-                    measuring.run(measurement, args);
+                    measuring.run(measurement, runs);
                 }
+            }
+            ToAgent::Qualifies { instruments } => {
+                if instruments.is_empty() {
+                    tracing::warn!("this machine qualifies for nothing that is traded there");
+                }
+                for name in self.asks.qualify(instruments) {
+                    tracing::warn!("{name} does not trade as high as the price that is asked");
+                }
+                self.offer_within(SETTLING);
             }
             ToAgent::MeasureOver { measurement } => {
                 self.measuring.take_if(|measuring| measuring.is(measurement));
@@ -522,6 +536,14 @@ impl Agent {
             self.fault_pause.succeeded();
         }
         let _ = running.control.send(answer);
+    }
+
+    /// A measurement that needs the slot of a buyer waits for another time.
+    fn sell_before_measuring(&mut self) {
+        let free = self.slots.saturating_sub(self.leases.len() as u32);
+        if let Some(measuring) = self.measuring.take_if(|found| found.takes_more_than(free)) {
+            self.link.send(measuring.given_up());
+        }
     }
 
     fn offer_within(&mut self, pause: Duration) {

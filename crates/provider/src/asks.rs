@@ -1,5 +1,6 @@
 //! Which asks stand in the books, so that every free slot is offered at the owner's price, in each
-//! instrument that the owner named. The asks share the slots.
+//! instrument that the owner named, or else in each for which the machine qualifies. The asks share
+//! the slots.
 //!
 //! Pure: it is told what happened and says what to send. The exchange is the authority on
 //! capacity (a fill shrinks sibling asks), so a race between an ask and a fill offers too much
@@ -8,13 +9,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use base::OrderId;
-use wire::{AskState, ToExchange};
+use wire::{AskState, Qualified, ToExchange};
 
 /// The asks of this machine.
 pub(crate) struct Asks {
     slots: u32,
     price_nanocredits_per_tfuel: i64,
-    instruments: Vec<String>,
+    /// What it is offered in, and at what price: those that the owner named, or that the exchange
+    /// says the machine qualifies for.
+    listed: Vec<(String, i64)>,
+    by_name: bool,
     open: BTreeMap<OrderId, AskState>,
     /// Sent, not answered yet: instrument and slots by the client's order id.
     unanswered: BTreeMap<String, (String, u32)>,
@@ -36,7 +40,11 @@ impl Asks {
         Asks {
             slots,
             price_nanocredits_per_tfuel,
-            instruments,
+            by_name: !instruments.is_empty(),
+            listed: instruments
+                .into_iter()
+                .map(|name| (name, price_nanocredits_per_tfuel))
+                .collect(),
             open: BTreeMap::new(),
             unanswered: BTreeMap::new(),
             cancelling: BTreeSet::new(),
@@ -56,6 +64,28 @@ impl Asks {
             .filter(|ask| ask.leaves_quantity > 0)
             .map(|ask| (ask.order, ask))
             .collect();
+    }
+
+    /// The exchange says what the machine may be offered in. The price is the least to work for, so
+    /// it is rounded up to what the instrument trades at. What doesn't trade so high is returned.
+    pub(crate) fn qualify(&mut self, instruments: Vec<Qualified>) -> Vec<String> {
+        let mut too_low = Vec::new();
+        if self.by_name {
+            return too_low;
+        }
+        self.listed.clear();
+        for found in instruments {
+            let tick = found.tick_nanocredits.max(1);
+            let least = self.price_nanocredits_per_tfuel.max(found.price_min_nanocredits);
+            let below = least - least.rem_euclid(tick);
+            let price = if below < least { below.saturating_add(tick) } else { least };
+            if price <= found.price_max_nanocredits {
+                self.listed.push((found.instrument, price));
+            } else {
+                too_low.push(found.instrument);
+            }
+        }
+        too_low
     }
 
     pub(crate) fn on_state(&mut self, ask: AskState) {
@@ -80,9 +110,10 @@ impl Asks {
     /// machine's terms are wrong: it is the answer to the first ask, and not of a kind that
     /// passes. Trying again would be refused for ever.
     pub(crate) fn are_hopeless(&self, code: &str) -> bool {
-        const PASSING: [&str; 8] = [
+        const PASSING: [&str; 9] = [
             // It is measured after it connected.
             "too_slow",
+            "memory_not_shown",
             "instrument_suspended",
             "exceeds_free_slots",
             "internal",
@@ -100,13 +131,19 @@ impl Asks {
     pub(crate) fn offer(&mut self, leases_open: usize) -> Vec<ToExchange> {
         let free = self.slots.saturating_sub(u32::try_from(leases_open).unwrap_or(u32::MAX));
         let mut messages = Vec::new();
-        for instrument in self.instruments.clone() {
-            self.offer_in(&instrument, free, &mut messages);
+        for (instrument, price) in self.listed.clone() {
+            self.offer_in(&instrument, price, free, &mut messages);
         }
         messages
     }
 
-    fn offer_in(&mut self, instrument: &str, free: u32, messages: &mut Vec<ToExchange>) {
+    fn offer_in(
+        &mut self,
+        instrument: &str,
+        price: i64,
+        free: u32,
+        messages: &mut Vec<ToExchange>,
+    ) {
         let unanswered = self.unanswered.values().filter(|(of, _)| of == instrument);
         let mut offered: u32 = unanswered.map(|(_, slots)| slots).sum();
         let mut surplus = Vec::new();
@@ -118,7 +155,7 @@ impl Asks {
         let standing = |ask: &&AskState| !self.cancelling.contains(&ask.order);
         for ask in self.open.values().filter(is_here).filter(standing) {
             let fits = offered.saturating_add(ask.leaves_quantity) <= free;
-            if fits && ask.price_nanocredits_per_tfuel == self.price_nanocredits_per_tfuel {
+            if fits && ask.price_nanocredits_per_tfuel == price {
                 offered += ask.leaves_quantity;
             } else {
                 surplus.push(ask.order);
@@ -137,7 +174,7 @@ impl Asks {
                 client_order_id,
                 instrument,
                 quantity: free - offered,
-                price_nanocredits_per_tfuel: self.price_nanocredits_per_tfuel,
+                price_nanocredits_per_tfuel: price,
             });
         }
     }
@@ -239,6 +276,41 @@ mod tests {
         assert_eq!(short(&asks.offer(1)), "");
         assert_eq!(short(&asks.offer(0)), "+1 +1");
         assert_eq!(short(&asks.withdraw()), "-1 -2");
+    }
+
+    #[test]
+    fn without_a_name_it_is_offered_wherever_the_machine_qualifies() {
+        let mut asks = Asks::new(2, 250, Vec::new(), "a".to_owned());
+        assert_eq!(short(&asks.offer(0)), "", "the exchange has not said");
+        let found = |name: &str, tick, max| Qualified {
+            instrument: name.to_owned(),
+            tick_nanocredits: tick,
+            price_min_nanocredits: 2 * tick,
+            price_max_nanocredits: max,
+        };
+        let all = vec![found("fine", 1, 1_000), found("coarse", 200, 1_000), found("low", 1, 200)];
+        assert_eq!(asks.qualify(all), ["low"]);
+        let prices: Vec<(String, i64)> = asks
+            .offer(0)
+            .into_iter()
+            .map(|message| match message {
+                ToExchange::PlaceAsk { instrument, price_nanocredits_per_tfuel, .. } => {
+                    (instrument, price_nanocredits_per_tfuel)
+                }
+                other => panic!("{other:?}"),
+            })
+            .collect();
+        assert_eq!(prices, [("fine".to_owned(), 250), ("coarse".to_owned(), 400)]);
+        // It is measured, and no more what one of them asks for: the exchange has taken that ask
+        // out of the book, and it is not offered again.
+        asks.on_state(AskState { instrument: "fine".to_owned(), ..state(1, "a-1", 2, 250) });
+        asks.on_state(AskState { instrument: "coarse".to_owned(), ..state(2, "a-2", 0, 400) });
+        assert!(asks.qualify(vec![found("fine", 1, 1_000)]).is_empty());
+        assert_eq!(short(&asks.offer(0)), "");
+        // What the owner names stays as it is.
+        let mut named = Asks::new(1, 250, vec!["coarse".to_owned()], "a".to_owned());
+        named.qualify(vec![found("fine", 1, 1_000)]);
+        assert_eq!(short(&named.offer(0)), "+1");
     }
 
     #[test]

@@ -69,7 +69,7 @@ pub struct Config {
     pub memory_mib_per_slot: u32,
     /// Where the machine is, for instruments of a region; empty says nothing.
     pub region: String,
-    /// In which instruments its slots are offered.
+    /// In which instruments its slots are offered; in all for which it qualifies if there is none.
     pub instruments: Vec<String>,
     /// The least it works for.
     pub price_nanocredits_per_tfuel: i64,

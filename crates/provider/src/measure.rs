@@ -1,16 +1,18 @@
 //! Being measured: a published program is made ready, then run on inputs that the exchange tells
-//! when its clock begins. Nothing is sold by it, and it takes a slot like everything that runs.
+//! when its clock begins: one for speed, as many at once as there are slots for memory. Nothing is
+//! sold by it, and it takes slots like everything that runs.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use base::Digest;
+use futures_util::future::join_all;
 use runtime::protocol::{End, FromWorker, Outcome, Start};
 use runtime::task::Task;
 use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
 use tokio::task::AbortHandle;
 use tokio::time::timeout;
-use wire::ToExchange;
+use wire::{MeasuredEnd, ToExchange};
 
 use crate::attempt::Shared;
 use crate::worker::WorkerHandle;
@@ -23,7 +25,8 @@ const FUEL_MAX: u64 = 1 << 40;
 /// A measurement under way; it ends with this.
 pub(crate) struct Measuring {
     measurement: Digest,
-    runs: UnboundedSender<Vec<String>>,
+    slots: u32,
+    runs: UnboundedSender<Vec<Vec<String>>>,
     task: AbortHandle,
 }
 
@@ -32,13 +35,25 @@ impl Measuring {
     pub(crate) fn start(
         shared: Arc<Shared>,
         measurement: Digest,
-        module: Digest,
-        warm_up: Vec<String>,
+        (module, warm_up): (Digest, Vec<String>),
+        slots: u32,
         say: UnboundedSender<ToExchange>,
     ) -> Self {
         let (runs, asked) = mpsc::unbounded_channel();
-        let task = tokio::spawn(measure(shared, measurement, module, warm_up, asked, say));
-        Measuring { measurement, runs, task: task.abort_handle() }
+        let program = (module, warm_up);
+        let task = tokio::spawn(measure(shared, measurement, program, slots, asked, say));
+        Measuring { measurement, slots, runs, task: task.abort_handle() }
+    }
+
+    /// Whether it leaves no slot for what is sold.
+    pub(crate) fn takes_more_than(&self, free: u32) -> bool {
+        self.slots > free
+    }
+
+    /// What the exchange is to hear when this is given up for a buyer.
+    pub(crate) fn given_up(&self) -> ToExchange {
+        let reason = "a slot was sold".to_owned();
+        ToExchange::MeasureFailed { measurement: self.measurement, reason }
     }
 
     /// Whether it is this one.
@@ -47,10 +62,10 @@ impl Measuring {
     }
 
     /// The clock runs, if it is for this one.
-    pub(crate) fn run(&self, measurement: Digest, args: Vec<String>) {
+    pub(crate) fn run(&self, measurement: Digest, runs: Vec<Vec<String>>) {
         if self.is(measurement) {
             // It may have failed meanwhile, and has said so.
-            let _ = self.runs.send(args);
+            let _ = self.runs.send(runs);
         }
     }
 }
@@ -65,9 +80,9 @@ impl Drop for Measuring {
 async fn measure(
     shared: Arc<Shared>,
     measurement: Digest,
-    module: Digest,
-    warm_up: Vec<String>,
-    mut runs: UnboundedReceiver<Vec<String>>,
+    (module, warm_up): (Digest, Vec<String>),
+    slots: u32,
+    mut asked: UnboundedReceiver<Vec<Vec<String>>>,
     say: UnboundedSender<ToExchange>,
 ) {
     let failed = |reason: String| {
@@ -79,7 +94,7 @@ async fn measure(
         Ok(module) => module,
         Err(error) => return failed(error.to_string()),
     };
-    let Ok(_slot) = shared.slots.clone().acquire_owned().await else { return };
+    let Ok(_slots) = shared.slots.clone().acquire_many_owned(slots).await else { return };
     // Compiles it: that is nobody's speed.
     if let Err(reason) = run(&shared, &module, &warm_up).await {
         return failed(reason);
@@ -89,21 +104,26 @@ async fn measure(
         if say.send(answer).is_err() {
             return;
         }
-        let Ok(Some(args)) = timeout(STEP_MAX, runs.recv()).await else { return };
-        answer = match run(&shared, &module, &args).await {
-            Ok(end) => ToExchange::Measured {
-                measurement,
-                stdout: Digest::of(&end.stdout),
-                fuel: end.usage.fuel,
-            },
-            Err(reason) => return failed(reason),
-        };
+        let Ok(Some(runs)) = timeout(STEP_MAX, asked.recv()).await else { return };
+        if runs.len() > slots as usize {
+            return failed(format!("{} runs were asked for and {slots} slots", runs.len()));
+        }
+        let ends = join_all(runs.iter().map(|args| run(&shared, &module, args))).await;
+        let ends = ends.into_iter().map(|end| match end {
+            Ok(end) => Some(MeasuredEnd { stdout: Digest::of(&end.stdout), fuel: end.usage.fuel }),
+            Err(reason) => {
+                tracing::warn!("a known task failed: {reason}");
+                None
+            }
+        });
+        answer = ToExchange::Measured { measurement, ends: ends.collect() };
     }
 }
 
 async fn run(shared: &Shared, module: &[u8], args: &[String]) -> Result<Box<End>, String> {
     let mut task = Task::new(module.to_vec());
     task.args.extend(args.iter().cloned());
+    task.memory_max_pages = shared.slot_pages_max;
     let start = Start { fuel_max: FUEL_MAX, ..Start::new(task) };
     let mut worker =
         WorkerHandle::start(&shared.launcher, start).map_err(|error| error.to_string())?;

@@ -38,6 +38,12 @@ pub enum ToAgent {
         #[serde(default)]
         fixed_leases: Vec<LeaseId>,
     },
+    /// What the machine's slots may be offered in; said when that changes, and first after the
+    /// welcome. An agent whose owner named nothing offers in all of them.
+    Qualifies {
+        /// With the prices that they trade at.
+        instruments: Vec<Qualified>,
+    },
     /// A fill opened a lease on one slot.
     LeaseOpened {
         /// The lease.
@@ -91,7 +97,7 @@ pub enum ToAgent {
     },
     /// The answer to [`ToExchange::PlaceAsk`] and [`ToExchange::CancelAsk`].
     AskState(AskState),
-    /// Make ready to be measured: fetch and compile this program, take a slot, and answer
+    /// Make ready to be measured: fetch and compile this program, take so many slots, and answer
     /// [`ToExchange::MeasureReady`]. Nothing is paid for it.
     Measure {
         /// Said again in everything about it.
@@ -100,15 +106,17 @@ pub enum ToAgent {
         module: Digest,
         /// Arguments for a first run that is not timed.
         warm_up: Vec<String>,
+        /// Most runs at once.
+        slots: u32,
     },
-    /// The clock runs: run the program with these arguments and answer [`ToExchange::Measured`].
+    /// The clock runs: run the program so often at once, and answer [`ToExchange::Measured`].
     MeasureRun {
         /// Which.
         measurement: Digest,
-        /// For the program.
-        args: Vec<String>,
+        /// Arguments of each run.
+        runs: Vec<Vec<String>>,
     },
-    /// Nothing more is asked: the slot is free again.
+    /// Nothing more is asked: the slots are free again.
     MeasureOver {
         /// Which.
         measurement: Digest,
@@ -162,6 +170,19 @@ pub enum ToAgent {
         /// For people, with what to do.
         message: String,
     },
+}
+
+/// An instrument that a machine qualifies for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Qualified {
+    /// Such as `cpu.2g.any`.
+    pub instrument: String,
+    /// Prices are multiples of this.
+    pub tick_nanocredits: i64,
+    /// The lowest price.
+    pub price_min_nanocredits: i64,
+    /// The highest price.
+    pub price_max_nanocredits: i64,
 }
 
 /// What an agent needs to start an attempt.
@@ -244,19 +265,17 @@ pub enum ToExchange {
     },
     /// A signed receipt, after its blobs were uploaded.
     Receipt(SignedReceipt),
-    /// The program is compiled and a slot is taken.
+    /// The program is compiled and the slots are taken.
     MeasureReady {
         /// Which.
         measurement: Digest,
     },
-    /// A run's answer.
+    /// The answers of all runs.
     Measured {
         /// Which.
         measurement: Digest,
-        /// Digest of what the program wrote on standard output.
-        stdout: Digest,
-        /// What it took.
-        fuel: u64,
+        /// In the order of the runs; absent for one that did not come to its end.
+        ends: Vec<Option<MeasuredEnd>>,
     },
     /// Let units by the hour, from now on at these terms; 0 units takes the offer back.
     OfferFixed {
@@ -288,6 +307,15 @@ pub enum ToExchange {
         /// For people.
         reason: String,
     },
+}
+
+/// What a run of a measurement came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MeasuredEnd {
+    /// Digest of what the program wrote on standard output.
+    pub stdout: Digest,
+    /// What it took.
+    pub fuel: u64,
 }
 
 /// How far an attempt is.

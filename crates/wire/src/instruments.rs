@@ -34,6 +34,10 @@ pub struct NewInstrument {
     /// Memory of a unit, which a slot of its machine must have: none.
     #[serde(default)]
     pub memory_mib: u32,
+    /// Only machines whose memory the exchange has measured qualify: false. One that was found to
+    /// have less never does.
+    #[serde(default)]
+    pub memory_measured: bool,
     /// Where its machines say they are; `any`, which is everywhere.
     #[serde(default = "any")]
     pub region: String,

@@ -188,6 +188,12 @@ pub struct MachineView {
     /// When that was.
     #[serde(default)]
     pub speed_at_ms: Option<i64>,
+    /// Memory that each slot was shown to have while all were in use; absent before.
+    #[serde(default)]
+    pub measured_mib_per_slot: Option<u32>,
+    /// When that was.
+    #[serde(default)]
+    pub memory_at_ms: Option<i64>,
     /// Language runtimes that it says it has, while it is connected.
     #[serde(default)]
     pub runtimes: Vec<RuntimeTerms>,

@@ -161,4 +161,17 @@ impl Desk<'_> {
         self.drop_unqualified(machine);
         Ok(())
     }
+
+    /// A machine that has less than it says leaves the books of what it doesn't have.
+    pub(super) fn measure_memory(
+        &mut self,
+        machine: MachineId,
+        memory_mib_per_slot: u32,
+    ) -> Result<(), Rejection> {
+        self.active_machine(machine)?;
+        let at_ms = self.now_ms();
+        self.push(Event::MemoryMeasured { machine, memory_mib_per_slot, at_ms });
+        self.drop_unqualified(machine);
+        Ok(())
+    }
 }

@@ -5,12 +5,16 @@ use ledger::AccountKey;
 use market::SCAN_LIMIT;
 
 use super::{Desk, not_found};
+use crate::agenda::DUE_MAX;
 use crate::event::{Event, TransferReason};
 use crate::fixed::{
     FixedCommand, FixedEnd, FixedEvent, FixedFlow, FixedLease, FixedRejection, HOUR_MS, TEST_FIXED,
     fixed_lease_id, for_time,
 };
 use crate::rejection::Rejection;
+
+/// Least time between two looks whether there is money for the next hour.
+const LOOK_MIN_MS: i64 = 60_000;
 
 impl Desk<'_> {
     pub(super) fn fixed(&mut self, command: &FixedCommand) -> Result<(), Rejection> {
@@ -131,6 +135,7 @@ impl Desk<'_> {
             opened_at_ms: now_ms,
             prepaid_until_ms: now_ms.saturating_add(HOUR_MS),
             warned: false,
+            look_at_ms: None,
             notice: None,
             down_since_ms: None,
             outage_ms: 0,
@@ -256,9 +261,10 @@ impl Desk<'_> {
         for machine in unfounded {
             self.withdraw_fixed(machine);
         }
-        let open: Vec<LeaseId> =
-            self.state.fixed_offers.values().flat_map(|offer| offer.open.clone()).collect();
-        for lease in open {
+        let now_ms = self.now_ms();
+        let due = self.state.agenda.fixed.iter().take_while(|(at_ms, _)| *at_ms <= now_ms);
+        let due: Vec<LeaseId> = due.take(DUE_MAX).map(|(_, lease)| *lease).collect();
+        for lease in due {
             self.pass_time(lease);
         }
     }
@@ -293,10 +299,18 @@ impl Desk<'_> {
             if now_ms < paid_until_ms {
                 let ends =
                     passing.notice.is_some_and(|(_, ends_at_ms)| ends_at_ms <= paid_until_ms);
-                let soon = now_ms >= paid_until_ms.saturating_sub(rules.exhaustion_warning_ms);
-                if soon && available < next && !passing.warned && !ends {
-                    let ends_at_ms = paid_until_ms;
-                    self.push(Event::Fixed(FixedEvent::Warned { lease, ends_at_ms }));
+                let warning_ms = rules.exhaustion_warning_ms;
+                let look_at_ms = passing.look_at_ms.unwrap_or(paid_until_ms - warning_ms);
+                if now_ms >= look_at_ms && !passing.warned && !ends {
+                    let left_ms = paid_until_ms - now_ms;
+                    let event = if available < next {
+                        FixedEvent::Warned { lease, ends_at_ms: paid_until_ms }
+                    } else {
+                        // Ever more often, since the money may be spent on something else.
+                        let look_at_ms = now_ms + (left_ms / 2).max(LOOK_MIN_MS);
+                        FixedEvent::Provided { lease, look_at_ms }
+                    };
+                    self.push(Event::Fixed(event));
                 }
                 return;
             }

@@ -13,12 +13,22 @@ use crate::state::group;
 const ANYWHERE: &str = "any";
 
 /// Whether a machine is what an instrument promises its buyers.
-pub(super) fn qualifies(machine: &Machine, traded: &Instrument) -> Result<(), Rejection> {
+pub(crate) fn qualifies(machine: &Machine, traded: &Instrument) -> Result<(), Rejection> {
     let (id, instrument) = (machine.machine, traded.name.clone());
     if machine.memory_mib_per_slot < traded.memory_mib {
         return Err(Rejection::SlotTooSmall {
             machine: id,
             memory_mib: machine.memory_mib_per_slot,
+            instrument,
+            needed_mib: traded.memory_mib,
+        });
+    }
+    let shown_mib = machine.measured_mib_per_slot;
+    let too_little = shown_mib.is_some_and(|shown_mib| shown_mib < traded.memory_mib);
+    if too_little || traded.memory_measured && shown_mib.is_none() {
+        return Err(Rejection::MemoryNotShown {
+            machine: id,
+            shown_mib: shown_mib.unwrap_or(0),
             instrument,
             needed_mib: traded.memory_mib,
         });

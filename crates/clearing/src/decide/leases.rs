@@ -3,6 +3,7 @@
 use base::{JobId, LeaseId, MachineId};
 
 use super::{Desk, not_found};
+use crate::agenda::DUE_MAX;
 use crate::event::{AttemptOutcome, Event, LeaseEnd};
 use crate::rejection::Rejection;
 
@@ -115,24 +116,21 @@ impl Desk<'_> {
     /// from the last accepted checkpoints.
     pub(super) fn end_overdue(&mut self) {
         let (now_ms, rules) = (self.now_ms(), &self.state.rules);
+        let (term_ms, stall_ms) =
+            (rules.max_term_ms.saturating_add(rules.term_grace_ms), rules.stall_ms);
         let is_past = |since_ms: i64, limit_ms: i64| now_ms.saturating_sub(since_ms) >= limit_ms;
-        let mut over_term = Vec::new();
-        let mut stalled = Vec::new();
-        let machines = self.state.machines.values();
-        for lease in machines.flat_map(|machine| &machine.open_leases) {
-            let found = &self.state.leases[lease];
-            let attempt = found.live.map(|attempt| &self.state.attempts[&attempt]);
-            if is_past(found.opened_at_ms, rules.max_term_ms.saturating_add(rules.term_grace_ms)) {
-                over_term.push(*lease);
-            } else if attempt.is_some_and(|live| is_past(live.progress_at_ms, rules.stall_ms)) {
-                stalled.push(*lease);
-            }
-        }
-        let reason = format!("no progress for {} s", rules.stall_ms / 1_000);
+        let opened = self.state.agenda.opened.iter();
+        let over_term = opened.take_while(|(opened_at_ms, _)| is_past(*opened_at_ms, term_ms));
+        let over_term: Vec<LeaseId> = over_term.take(DUE_MAX).map(|(_, lease)| *lease).collect();
         let mut jobs = Vec::new();
         for lease in over_term {
             jobs.push(self.close_lease(lease, LeaseEnd::Term));
         }
+        let progress = self.state.agenda.progress.iter();
+        let stalled = progress.take_while(|(progress_at_ms, _)| is_past(*progress_at_ms, stall_ms));
+        let stalled: Vec<LeaseId> =
+            stalled.take(DUE_MAX).map(|(_, attempt)| self.state.attempts[attempt].lease).collect();
+        let reason = format!("no progress for {} s", stall_ms / 1_000);
         for lease in stalled {
             jobs.push(self.fault_lease(lease, reason.clone()));
         }

@@ -8,6 +8,7 @@ use market::{
 
 use super::instruments::qualifies;
 use super::{Desk, not_found};
+use crate::agenda::DUE_MAX;
 use crate::command::Command;
 use crate::event::Event;
 use crate::records::OrderLink;
@@ -168,14 +169,9 @@ impl Desk<'_> {
     /// Withdraws the asks of those who did not say in time that they are still there.
     pub(super) fn trip_switches(&mut self) {
         let now_ms = self.now_ms();
-        let due: Vec<_> = self
-            .state
-            .cancel_after
-            .iter()
-            .filter(|(_, due_at_ms)| **due_at_ms <= now_ms)
-            .map(|(account, _)| *account)
-            .take(SCAN_LIMIT as usize)
-            .collect();
+        let switches = self.state.agenda.switches.iter();
+        let due = switches.take_while(|(due_at_ms, _)| *due_at_ms <= now_ms);
+        let due: Vec<_> = due.take(DUE_MAX).map(|(_, account)| *account).collect();
         for account in due {
             for order in self.own_asks(account, None) {
                 self.reduce(order, 0, "its owner's dead man's switch");

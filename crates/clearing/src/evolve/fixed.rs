@@ -40,30 +40,40 @@ impl State {
                 buyer.fixed_bought.insert(lease.lease);
                 let former = self.fixed_leases.insert(lease.lease, (**lease).clone());
                 assert!(former.is_none(), "{FITS}");
+                self.agenda.fixed.extend(self.fixed_place(lease));
             }
             FixedEvent::Prolonged { lease, prepaid_until_ms } => {
-                let prolonged = self.fixed_mut(*lease);
-                prolonged.prepaid_until_ms = *prepaid_until_ms;
-                prolonged.warned = false;
+                self.change_fixed(*lease, |prolonged| {
+                    prolonged.prepaid_until_ms = *prepaid_until_ms;
+                    prolonged.warned = false;
+                    prolonged.look_at_ms = None;
+                });
             }
-            FixedEvent::Warned { lease, .. } => self.fixed_mut(*lease).warned = true,
+            FixedEvent::Warned { lease, .. } => {
+                self.change_fixed(*lease, |warned| warned.warned = true);
+            }
+            FixedEvent::Provided { lease, look_at_ms } => {
+                self.change_fixed(*lease, |provided| provided.look_at_ms = Some(*look_at_ms));
+            }
             FixedEvent::NoticeGiven { lease, by_seller, ends_at_ms } => {
-                self.fixed_mut(*lease).notice = Some((*by_seller, *ends_at_ms));
+                self.change_fixed(*lease, |open| open.notice = Some((*by_seller, *ends_at_ms)));
             }
             FixedEvent::WentDown { lease, at_ms } => {
-                self.fixed_mut(*lease).down_since_ms = Some(*at_ms);
+                self.change_fixed(*lease, |down| down.down_since_ms = Some(*at_ms));
             }
             FixedEvent::CameUp { lease, outage_ms, .. } => {
-                let came_up = self.fixed_mut(*lease);
-                came_up.down_since_ms = None;
-                came_up.outage_ms = *outage_ms;
+                self.change_fixed(*lease, |came_up| {
+                    came_up.down_since_ms = None;
+                    came_up.outage_ms = *outage_ms;
+                });
             }
             FixedEvent::Closed { lease, end, outage_ms, at_ms } => {
-                let closed = self.fixed_mut(*lease);
-                closed.down_since_ms = None;
-                closed.outage_ms = *outage_ms;
-                closed.closed = Some((*at_ms, *end));
-                let (machine, account) = (closed.machine, closed.account);
+                let (machine, account) = self.change_fixed(*lease, |closed| {
+                    closed.down_since_ms = None;
+                    closed.outage_ms = *outage_ms;
+                    closed.closed = Some((*at_ms, *end));
+                    (closed.machine, closed.account)
+                });
                 self.accounts.get_mut(&account).expect(FITS).fixed_bought.remove(lease);
                 self.change_offer(machine, |offer| {
                     offer.open.remove(lease);
@@ -89,17 +99,18 @@ impl State {
     }
 
     pub(super) fn fold_flow(&mut self, lease: LeaseId, flow: FixedFlow, amount: i64) {
-        let lease = self.fixed_mut(lease);
-        let machine = lease.machine;
-        match flow {
-            FixedFlow::Prepayment => lease.prepaid_nanocredits += amount,
-            FixedFlow::Settlement => lease.paid_nanocredits += amount,
-            FixedFlow::Refund => lease.refunded_nanocredits += amount,
-            FixedFlow::Bond => lease.bond_nanocredits += amount,
-            FixedFlow::Compensation => lease.compensated_nanocredits += amount,
-            FixedFlow::BondReturn => lease.bond_returned_nanocredits += amount,
-            FixedFlow::BuyerFee | FixedFlow::SellerFee => {}
-        }
+        let machine = self.change_fixed(lease, |lease| {
+            match flow {
+                FixedFlow::Prepayment => lease.prepaid_nanocredits += amount,
+                FixedFlow::Settlement => lease.paid_nanocredits += amount,
+                FixedFlow::Refund => lease.refunded_nanocredits += amount,
+                FixedFlow::Bond => lease.bond_nanocredits += amount,
+                FixedFlow::Compensation => lease.compensated_nanocredits += amount,
+                FixedFlow::BondReturn => lease.bond_returned_nanocredits += amount,
+                FixedFlow::BuyerFee | FixedFlow::SellerFee => {}
+            }
+            lease.machine
+        });
         let machine = self.machine_mut(machine);
         machine.earned_nanocredits = match flow {
             FixedFlow::Settlement => machine.earned_nanocredits.saturating_add(amount),
@@ -108,7 +119,14 @@ impl State {
         };
     }
 
-    fn fixed_mut(&mut self, lease: LeaseId) -> &mut FixedLease {
-        self.fixed_leases.get_mut(&lease).expect(FITS)
+    /// Changes a lease, and with it when it is due.
+    fn change_fixed<T>(&mut self, lease: LeaseId, change: impl FnOnce(&mut FixedLease) -> T) -> T {
+        let changing = self.fixed_leases.get(&lease).expect(FITS);
+        if let Some(place) = self.fixed_place(changing) {
+            self.agenda.fixed.remove(&place);
+        }
+        let found = change(self.fixed_leases.get_mut(&lease).expect(FITS));
+        self.agenda.fixed.extend(self.fixed_place(&self.fixed_leases[&lease]));
+        found
     }
 }

@@ -59,6 +59,7 @@ pub fn check(state: &State, history: &History) {
     check_fees(state, history);
     check_payments(state);
     check_fixed(state);
+    assert!(state.is_consistent(), "an index is not what follows from the state");
 }
 
 /// The exchange holds exactly the fees of what was paid.

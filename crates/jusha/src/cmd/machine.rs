@@ -79,7 +79,7 @@ pub async fn main(options: &Machine) -> CliResult {
     Ok(0)
 }
 
-const HEAD: [&str; 7] = ["machine", "name", "state", "slots", "leased", "Mfuel/s", "earned"];
+const HEAD: [&str; 8] = ["machine", "name", "state", "slots", "leased", "MiB", "Mfuel/s", "earned"];
 
 fn row(machine: &MachineView) -> Vec<String> {
     let state = match (machine.active, machine.online) {
@@ -93,6 +93,11 @@ fn row(machine: &MachineView) -> Vec<String> {
         state.to_owned(),
         machine.slots.to_string(),
         machine.slots_leased.to_string(),
+        // By the exchange's measure, else by the machine's own word.
+        match machine.measured_mib_per_slot {
+            Some(shown) => shown.min(machine.memory_mib_per_slot).to_string(),
+            None => format!("{}?", machine.memory_mib_per_slot),
+        },
         match machine.speed_mfuel_per_s {
             0 => "–".to_owned(),
             speed => speed.to_string(),

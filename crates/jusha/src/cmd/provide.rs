@@ -42,8 +42,9 @@ pub struct Provide {
     #[arg(long, value_name = "MIB", default_value_t = 2048,
           value_parser = clap::value_parser!(u32).range(16..=1048576), allow_negative_numbers = true)]
     memory: u32,
-    /// Offer the slots in this instrument; say it several times for several, which share the slots
-    #[arg(long = "instrument", value_name = "NAME", default_value = provider::INSTRUMENT)]
+    /// Offer the slots in this instrument only; say it several times for several, which share the
+    /// slots [default: all that this computer qualifies for]
+    #[arg(long = "instrument", value_name = "NAME")]
     instruments: Vec<String>,
     /// Where this computer is, such as `eu`, for instruments that are for one region
     #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]

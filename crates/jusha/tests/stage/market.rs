@@ -142,6 +142,19 @@ impl Stage {
         slots: u32,
         more: &[&str],
     ) {
+        self.join_machine(token, name, price, slots, more).await;
+        self.all_offered().await;
+    }
+
+    /// Starts one that is perhaps offered in other instruments than the stage's.
+    pub async fn join_machine(
+        &mut self,
+        token: &str,
+        name: &'static str,
+        price: i64,
+        slots: u32,
+        more: &[&str],
+    ) {
         let (owner, token) = (Client::new(&self.url, token).unwrap(), token.to_owned());
         let others = owner.machines().await.unwrap();
         let join = owner.join_code().await.unwrap().join;
@@ -153,7 +166,6 @@ impl Stage {
         })
         .await;
         self.machines.push(Machine { name, owner, token, id, price, slots, more, process });
-        self.all_offered().await;
     }
 
     /// Restarts the machines that are gone, and waits until every slot is offered: nothing of

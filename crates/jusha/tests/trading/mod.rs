@@ -1,5 +1,7 @@
 //! The market from the command line: looking, following, offering, withdrawing.
 
+use std::fs;
+
 use client::{Feed, FeedNews};
 use serde_json::Value;
 
@@ -100,8 +102,9 @@ async fn a_machine_is_measured_by_work_whose_answer_is_known() {
     let scene = Scene::new();
     let data = scene.arg("exchange");
     let calibrate = ["exchange", "--data", &data, "calibrate", "--count", "3", "--size", "2203"];
-    let ran = scene.run(&calibrate, b"").await;
-    assert_eq!((ran.status, ran.stdout.starts_with("3 answers in ")), (0, true), "{ran:?}");
+    let ran = scene.run(&[&calibrate[..], &["--memory", "0"]].concat(), b"").await;
+    let said = "3 on speed; on memory none";
+    assert_eq!((ran.status, ran.stdout.contains(said)), (0, true), "{ran:?}");
     let mut stage = Stage::on(scene, Pace::PATIENT).await;
     stage.add_machine("ant", 123_456_700, 1).await;
     let (owner, id) = (stage.machines[0].owner.clone(), stage.machines[0].id);
@@ -122,6 +125,43 @@ async fn a_machine_is_measured_by_work_whose_answer_is_known() {
     Watch::new(&stage.buyer, content.job).end().await;
     assert_eq!(stage.buyer.job(picky.job).await.unwrap().state, JobState::Waiting);
     stage.audit().await;
+}
+
+#[tokio::test]
+async fn a_machine_shows_its_memory_before_it_is_offered() {
+    let scene = Scene::new();
+    let data = scene.arg("exchange");
+    let calibrate = ["exchange", "--data", &data, "calibrate", "--count", "1", "--size", "2203"];
+    let memory = ["--memory", "48", "--memory", "96", "--memory-count", "3"];
+    let ran = scene.run(&[&calibrate[..], &memory].concat(), b"").await;
+    let said = "1 on speed; on memory 3 for 48 MiB, 3 for 96 MiB";
+    assert_eq!((ran.status, ran.stdout.contains(said)), (0, true), "{ran:?}");
+    let traded = "
+        [[instrument]]
+        name = 'cpu.96m.any'
+        memory_mib = 96
+        memory_measured = true
+        [[instrument]]
+        name = 'cpu.112m.any'
+        memory_mib = 112
+    ";
+    fs::write(scene.path("exchange/instruments.toml"), traded).unwrap();
+    let mut stage = Stage::on(scene, Pace::PATIENT).await;
+    let owner = stage.operator.open_account("owner of ant").await.unwrap();
+    // Each of both slots says so much, in all instruments that it may.
+    stage.join_machine(&owner.token, "ant", 123_456_700, 2, &["--memory", "120"]).await;
+    let (owner, id) = (stage.machines[0].owner.clone(), stage.machines[0].id);
+    let shown =
+        until("measured memory", async || owner.machine(id).await.unwrap().measured_mib_per_slot)
+            .await;
+    assert_eq!(shown, 96, "the largest size that was asked for");
+    let offered = async |instrument: &str| -> u64 {
+        let book = stage.operator.book(instrument).await.unwrap();
+        book.asks.iter().map(|level| level.quantity).sum()
+    };
+    until("both slots offered", async || (offered("cpu.96m.any").await == 2).then_some(())).await;
+    // Its word was enough before it was measured.
+    until("no more", async || (offered("cpu.112m.any").await == 0).then_some(())).await;
 }
 
 #[tokio::test]

@@ -609,6 +609,10 @@ class MachineView(TypedDict):
     earned_nanocredits: int
     #: The machine.
     machine: MachineId
+    #: Memory that each slot was shown to have while all were in use; absent before.
+    measured_mib_per_slot: NotRequired[int | None]
+    #: When that was.
+    memory_at_ms: NotRequired[int | None]
     #: Memory per slot.
     memory_mib_per_slot: int
     #: Its name.
@@ -708,6 +712,9 @@ class NewInstrument(TypedDict):
     description: NotRequired[str]
     #: Quantities are multiples of this: 1.
     lot: NotRequired[int]
+    #: Only machines whose memory the exchange has measured qualify: false. One that was found to have less
+    #: never does.
+    memory_measured: NotRequired[bool]
     #: Memory of a unit, which a slot of its machine must have: none.
     memory_mib: NotRequired[int]
     #: Such as `cpu.2g.any`: kind, grade, region; at most 64 of a–z, A–Z, 0–9, `.`, `-`, `_`.
