@@ -16,7 +16,8 @@ use crate::attributes;
 use crate::event::{AttemptOutcome, Event, LeaseEnd, TransferReason};
 use crate::figures::NewTask;
 use crate::records::{
-    Account, Attempt, Job, JobPhase, Lease, LeasePhase, Machine, OrderLink, Seller, Task, TaskPhase,
+    Account, Attempt, EndedOrder, Job, JobPhase, Lease, LeasePhase, Machine, OrderLink, Seller,
+    Task, TaskPhase,
 };
 use crate::state::{State, group};
 
@@ -207,15 +208,15 @@ impl State {
                 self.market.place(bid.with_terms(terms));
                 self.order_links.insert(*order, OrderLink::Bid { job: *job });
             }
-            Event::OrderReduced { order, leaves_quantity, .. } => {
+            Event::OrderReduced { order, leaves_quantity, reason, at_ms } => {
                 let ended = self.market.reduce(*order, *leaves_quantity);
-                self.fold_ended(ended);
+                self.fold_ended(ended, *at_ms, Some(reason));
                 self.touch_bid(*order);
             }
-            Event::Filled { ask, bid, price_nanocredits_per_tfuel, .. } => {
+            Event::Filled { ask, bid, price_nanocredits_per_tfuel, at_ms } => {
                 let (asked, bidden) = self.market.fill(*ask, *bid, *price_nanocredits_per_tfuel, 1);
-                self.fold_ended(asked);
-                self.fold_ended(bidden);
+                self.fold_ended(asked, *at_ms, None);
+                self.fold_ended(bidden, *at_ms, None);
                 self.touch_bid(*bid);
             }
             Event::Looked { order, at_ms } => self.market.looked(*order, *at_ms),
@@ -502,9 +503,11 @@ impl State {
         self.market.instrument(name).expect(FITS).0
     }
 
-    fn fold_ended(&mut self, ended: Option<Order>) {
+    fn fold_ended(&mut self, ended: Option<Order>, at_ms: i64, reason: Option<&String>) {
         if let Some(order) = ended {
-            self.ended_orders.insert(order.order, order);
+            let (id, cancel_reason) = (order.order, reason.cloned());
+            let ended = EndedOrder { order, ended_at_ms: at_ms, cancel_reason };
+            self.ended_orders.insert(id, ended);
         }
     }
 

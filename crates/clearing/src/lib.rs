@@ -43,7 +43,8 @@ pub use forget::Ended;
 pub use ledger::{AccountKey, TransferRejection};
 pub use read::{AttemptToRun, Counts, OrderInfo};
 pub use records::{
-    Account, Attempt, Job, JobPhase, Lease, LeasePhase, Machine, OrderLink, Seller, Task, TaskPhase,
+    Account, Attempt, EndedOrder, Job, JobPhase, Lease, LeasePhase, Machine, OrderLink, Seller,
+    Task, TaskPhase,
 };
 pub use rejection::Rejection;
 pub use rules::Rules;

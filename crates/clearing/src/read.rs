@@ -60,6 +60,8 @@ pub struct OrderInfo<'a> {
     pub instrument: &'a str,
     /// The machine or the job behind it.
     pub link: &'a OrderLink,
+    /// When and why it left the book; without a reason it was filled.
+    pub ended: Option<(i64, Option<&'a str>)>,
 }
 
 impl State {
@@ -236,9 +238,15 @@ impl State {
     /// An order, open or ended.
     pub fn order(&self, order: OrderId) -> Option<OrderInfo<'_>> {
         let link = self.order_links.get(&order)?;
-        let order = self.market.order(order).or_else(|| self.ended_orders.get(&order))?;
+        let (order, ended) = match self.market.order(order) {
+            Some(order) => (order, None),
+            None => {
+                let found = self.ended_orders.get(&order)?;
+                (&found.order, Some((found.ended_at_ms, found.cancel_reason.as_deref())))
+            }
+        };
         let instrument = &self.market.instrument_of(order.instrument).name;
-        Some(OrderInfo { order, link, instrument })
+        Some(OrderInfo { order, link, instrument, ended })
     }
 
     /// Every order that is known, by id.

@@ -6,7 +6,7 @@ use base::{
     AccountId, AttemptId, Digest, JobId, LeaseId, MachineId, OrderId, PaymentId, TaskId,
     TransferId, Usage,
 };
-use market::{Filters, GroupId, Restriction};
+use market::{Filters, GroupId, Order, Restriction};
 use serde::{Deserialize, Serialize};
 
 use crate::event::{AttemptOutcome, LeaseEnd};
@@ -314,6 +314,17 @@ impl Lease {
     pub fn is_open(&self) -> bool {
         self.phase == LeasePhase::Open
     }
+}
+
+/// An order that left the book.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EndedOrder {
+    /// As it was then.
+    pub order: Order,
+    /// When that was.
+    pub ended_at_ms: i64,
+    /// Why, unless it was filled.
+    pub cancel_reason: Option<String>,
 }
 
 /// Whom an order belongs to beyond what the market knows.

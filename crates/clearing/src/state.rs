@@ -4,14 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use base::{AccountId, AttemptId, Digest, JobId, LeaseId, MachineId, OrderId, PaymentId, TaskId};
 use ledger::Ledger;
-use market::{Capacity, GroupId, Market, Order, first_instruments};
+use market::{Capacity, GroupId, Market, first_instruments};
 use serde::{Deserialize, Serialize};
 
 use crate::agenda::Agenda;
 use crate::fees::FeeSchedule;
 use crate::fixed::{FixedLease, FixedOffer, FixedPriority};
 use crate::payments::Payment;
-use crate::records::{Account, Attempt, Job, Lease, Machine, OrderLink, Task};
+use crate::records::{Account, Attempt, EndedOrder, Job, Lease, Machine, OrderLink, Task};
 use crate::rules::Rules;
 
 /// Version of the state's encoding. Rises with every change of it, so that a snapshot of another
@@ -35,7 +35,7 @@ pub struct State {
     pub(crate) attempts: BTreeMap<AttemptId, Attempt>,
     pub(crate) leases: BTreeMap<LeaseId, Lease>,
     /// Orders that left the book.
-    pub(crate) ended_orders: BTreeMap<OrderId, Order>,
+    pub(crate) ended_orders: BTreeMap<OrderId, EndedOrder>,
     pub(crate) order_links: BTreeMap<OrderId, OrderLink>,
     /// When accounts' asks are withdrawn.
     pub(crate) cancel_after: BTreeMap<AccountId, i64>,

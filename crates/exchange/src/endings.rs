@@ -30,7 +30,10 @@ impl Endings {
         let jobs = state.jobs().filter(|job| job.is_over());
         let jobs = jobs.map(|job| (job.ended_at_ms.unwrap_or(last_ms), What::Job(job.job)));
         let orders = state.orders().filter(|info| !info.order.is_open());
-        let orders = orders.map(|info| (last_ms, What::Order(info.order.order)));
+        let orders = orders.map(|info| {
+            let ended_at_ms = info.ended.map_or(last_ms, |(at_ms, _)| at_ms);
+            (ended_at_ms, What::Order(info.order.order))
+        });
         let payments = state.payments().filter(|payment| payment.phase.is_over());
         let payments = payments.map(|over| (over.changed_at_ms, What::Payment(over.payment)));
         let fixed = state.fixed_leases();

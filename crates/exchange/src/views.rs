@@ -219,6 +219,7 @@ pub(crate) fn order(info: OrderInfo<'_>) -> OrderView {
         market::TimeInForce::Ioc => (TimeInForce::Ioc, None),
         market::TimeInForce::Fok => (TimeInForce::Fok, None),
     };
+    let ended_at_ms = info.ended.map(|(at_ms, _)| at_ms);
     OrderView {
         order: order.order,
         client_order_id,
@@ -238,9 +239,16 @@ pub(crate) fn order(info: OrderInfo<'_>) -> OrderView {
         status: match order.status {
             OrderStatus::Open => "open".to_owned(),
             OrderStatus::Filled => "filled".to_owned(),
+            OrderStatus::Cancelled
+                if expires_at_ms.is_some_and(|at_ms| ended_at_ms >= Some(at_ms)) =>
+            {
+                "expired".to_owned()
+            }
             OrderStatus::Cancelled => "cancelled".to_owned(),
         },
+        cancel_reason: info.ended.and_then(|(_, reason)| reason.map(str::to_owned)),
         placed_at_ms: order.placed_at_ms,
+        ended_at_ms,
         job,
         machine,
     }

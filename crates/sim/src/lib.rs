@@ -1,6 +1,6 @@
 //! Whole exchanges in one thread, in simulated time, with everything that can go wrong going
 //! wrong: machines crash, sleep, lie, repeat, reorder and delay; the network loses messages and
-//! splits; the exchange's clock jumps; its disk fails at every kind of write, and it dies at every
+//! splits, for one, some or all, in both directions or in one; the exchange's clock jumps; its disk fails at every kind of write, and it dies at every
 //! point of a commit. A seed gives the same run everywhere.
 //!
 //! Real: clearing's rules and folding, the journal's encoding, recovery from snapshots and
@@ -19,9 +19,12 @@ mod disk;
 mod exchange;
 #[path = "../../clearing/tests/world/invariants.rs"]
 mod invariants;
+mod network;
 mod past;
 mod program;
 mod random;
+mod report;
 mod run;
 
-pub use run::{Report, journal, run};
+pub use report::Report;
+pub use run::{journal, run};

@@ -10,11 +10,13 @@ use clearing::{AttemptToRun, Command, Event, JobPhase, LeaseEnd};
 use crate::agent::{Agent, Welcome};
 use crate::disk::Disk;
 use crate::exchange::{Death, Exchange, Outcome};
+use crate::network::{End, Network};
 use crate::program;
 use crate::random::Random;
+use crate::report::Report;
 
 const INSTRUMENT: &str = "cpu.2g.any";
-const MACHINES: usize = 4;
+pub(crate) const MACHINES: usize = 4;
 const SLOTS: u32 = 2;
 const BUYERS: [AccountId; 2] = [AccountId(1), AccountId(2)];
 const JOBS: u64 = 10;
@@ -23,31 +25,6 @@ const BEGIN_MS: i64 = 1_000_000;
 const STORM_MS: i64 = 120_000;
 /// By then everything is over, or something hangs.
 const END_MS: i64 = 6 * 3_600_000;
-
-/// What a run came to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Report {
-    /// Commands decided, with the invariants checked after each.
-    pub commands: u64,
-    /// Entries of the journal at the end.
-    pub entries: u64,
-    /// How often memory was folded anew from the disk.
-    pub recoveries: u64,
-    /// Tasks that were done.
-    pub tasks_done: u64,
-    /// Leases that lapsed.
-    pub lapses: u64,
-    /// Leases that ended by a fault.
-    pub faults: u64,
-    /// Jobs that ran out of escrow, each time.
-    pub exhausted: u64,
-    /// Leases for a fixed time that ended.
-    pub fixed: u64,
-    /// Payments that are over.
-    pub payments: u64,
-    /// Things that were over and forgotten.
-    pub forgotten: u64,
-}
 
 /// Who waits for an answer.
 #[derive(Debug, Clone, Copy)]
@@ -82,8 +59,7 @@ struct World {
     clock_offset_ms: i64,
     exchange: Exchange,
     agents: Vec<Agent>,
-    /// Machines that nothing reaches, and that reach nothing, until then.
-    cut_off_until_ms: [i64; MACHINES],
+    network: Network,
     waiting: Vec<(Option<Who>, Command)>,
     /// Clients' commands without an answer: asked again, as they are.
     unanswered: BTreeMap<u64, Command>,
@@ -114,6 +90,8 @@ fn played(seed: u64) -> World {
     world.report.entries = world.exchange.disk.committed();
     world.report.recoveries = world.exchange.recoveries;
     world.report.forgotten = world.exchange.forgotten;
+    world.report.splits = world.network.splits;
+    world.report.one_way = world.network.one_way;
     world
 }
 
@@ -134,7 +112,7 @@ impl World {
             clock_offset_ms: 0,
             exchange: Exchange::new(Disk::default(), BEGIN_MS),
             agents,
-            cut_off_until_ms: [0; MACHINES],
+            network: Network::default(),
             waiting: Vec::new(),
             unanswered: BTreeMap::new(),
             requests: 0,
@@ -215,9 +193,11 @@ impl World {
     fn happen(&mut self, happening: Happening) {
         match happening {
             Happening::Request(who, command) => {
-                if let Who::Agent(agent) = who
-                    && self.is_cut_off(agent)
-                {
+                let end = match who {
+                    Who::Agent(agent) => End::Agent(agent),
+                    Who::Client(_) => End::Clients,
+                };
+                if !self.network.reaches_exchange(end, self.now_ms) {
                     return;
                 }
                 if let Who::Agent(agent) = who
@@ -233,7 +213,9 @@ impl World {
             Happening::Heartbeat(agent) => self.heartbeat(agent),
             Happening::Told(agent, message) => self.told(agent, message),
             Happening::Answered(request) => {
-                self.unanswered.remove(&request);
+                if self.network.hears_exchange(End::Clients, self.now_ms) {
+                    self.unanswered.remove(&request);
+                }
             }
             Happening::AgentTurn(agent) => self.agent_turn(agent),
             Happening::ClientsTurn => self.clients_turn(),
@@ -244,12 +226,9 @@ impl World {
         }
     }
 
-    fn is_cut_off(&self, agent: usize) -> bool {
-        self.now_ms < self.cut_off_until_ms[agent]
-    }
-
     fn heartbeat(&mut self, agent: usize) {
-        if !self.exchange.up || self.is_cut_off(agent) {
+        let reaches = self.network.reaches_exchange(End::Agent(agent), self.now_ms);
+        if !self.exchange.up || !reaches {
             return;
         }
         let machine = self.agents[agent].machine;
@@ -265,7 +244,8 @@ impl World {
 
     fn told(&mut self, agent: usize, message: ToAgent) {
         let now_ms = self.now_ms;
-        if self.is_cut_off(agent) || now_ms < self.agents[agent].away_until_ms {
+        let hears = self.network.hears_exchange(End::Agent(agent), now_ms);
+        if !hears || now_ms < self.agents[agent].away_until_ms {
             return;
         }
         let hears = &mut self.agents[agent];
@@ -473,7 +453,8 @@ impl World {
         for lease in self.exchange.state.fixed_leases().filter(|lease| lease.closed.is_none()) {
             let agent = self.agents.iter().position(|agent| agent.machine == lease.machine);
             let agent = agent.expect("a machine of ours");
-            let is_up = self.now_ms >= self.agents[agent].away_until_ms && !self.is_cut_off(agent);
+            let answers = self.network.answers(End::Agent(agent), self.now_ms);
+            let is_up = self.now_ms >= self.agents[agent].away_until_ms && answers;
             probes.push(Command::Fixed(FixedCommand::Probed { lease: lease.lease, is_up }));
         }
         probes
@@ -539,7 +520,7 @@ impl World {
                 self.agents[agent].away_until_ms = until_ms;
             }
             1 => self.agents[agent].away_until_ms = until_ms,
-            2 => self.cut_off_until_ms[agent] = until_ms,
+            2 => self.network.split(until_ms, &mut self.random),
             3 if dies => self.death = Some(Death::BeforeCommit),
             4 if dies => self.death = Some(Death::AfterCommit),
             5 => self.clock_offset_ms += self.random.range(-600_000, 600_000),

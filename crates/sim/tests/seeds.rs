@@ -20,6 +20,8 @@ fn fixed_seeds_hold_and_meet_everything() {
         all.payments += report.payments;
         all.fixed += report.fixed;
         all.forgotten += report.forgotten;
+        all.splits += report.splits;
+        all.one_way += report.one_way;
     }
     println!("{all:?}");
     for (what, times) in [
@@ -32,6 +34,8 @@ fn fixed_seeds_hold_and_meet_everything() {
         ("payments", all.payments),
         ("fixed leases", all.fixed),
         ("forgotten things", all.forgotten),
+        ("partitions of more than one", all.splits),
+        ("partitions of one direction", all.one_way),
     ] {
         assert!(times > 2, "only {times} {what}: {all:?}");
     }

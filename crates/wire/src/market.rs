@@ -108,10 +108,16 @@ pub struct OrderView {
     /// Whether it takes only some of what its price would take: then it is no public depth.
     #[serde(default)]
     pub conditional: bool,
-    /// `open`, `filled` or `cancelled`.
+    /// `open`, `filled`, `cancelled`, or `expired`: cancelled because its time had come.
     pub status: String,
+    /// Why it was cancelled, in words.
+    #[serde(default)]
+    pub cancel_reason: Option<String>,
     /// When it was placed.
     pub placed_at_ms: i64,
+    /// When it left the book.
+    #[serde(default)]
+    pub ended_at_ms: Option<i64>,
     /// The job that a bid is for.
     pub job: Option<JobId>,
     /// The machine that an ask is for.

@@ -145,6 +145,8 @@ async fn owners_place_and_withdraw_asks_over_rest() {
     assert_eq!(crate::harness::refusal(response).await.0, 404);
     let cancelled: OrderView = owner.delete(&path).await;
     assert_eq!((cancelled.status.as_str(), cancelled.leaves_quantity), ("cancelled", 0));
+    assert_eq!(cancelled.cancel_reason.as_deref(), Some("cancelled by its owner"));
+    assert!(cancelled.ended_at_ms >= Some(cancelled.placed_at_ms));
     let left = agent
         .until(|message| match message {
             wire::ToAgent::AskState(ask) if ask.leaves_quantity == 0 => Some(ask.order),
@@ -152,5 +154,25 @@ async fn owners_place_and_withdraw_asks_over_rest() {
         })
         .await;
     assert_eq!(left, placed.order, "the agent is told");
+
+    let short = wire::NewOrder {
+        client_order_id: "two".to_owned(),
+        time_in_force: wire::TimeInForce::Gtt,
+        expires_at_ms: Some(cancelled.ended_at_ms.unwrap() + 500),
+        ..order
+    };
+    let short: OrderView = owner.post("/v1/orders", &short).await;
+    assert_eq!(short.status, "open");
+    agent
+        .until(|message| match message {
+            wire::ToAgent::AskState(ask) if ask.order == short.order => {
+                (ask.leaves_quantity == 0).then_some(())
+            }
+            _ => None,
+        })
+        .await;
+    let expired: OrderView = owner.get(&format!("/v1/orders/{}", short.order)).await;
+    assert_eq!((expired.status.as_str(), expired.leaves_quantity), ("expired", 0));
+    assert!(expired.ended_at_ms >= expired.expires_at_ms);
     server.stop().await;
 }

@@ -847,12 +847,16 @@ class OperatorAct(TypedDict):
 class OrderView(TypedDict):
     """An order."""
 
+    #: Why it was cancelled, in words.
+    cancel_reason: NotRequired[str | None]
     #: The client's own id.
     client_order_id: str
     #: Whether it takes only some of what its price would take: then it is no public depth.
     conditional: NotRequired[bool]
     #: Slots filled.
     cumulative_quantity: int
+    #: When it left the book.
+    ended_at_ms: NotRequired[int | None]
     #: Of `gtt`: until when.
     expires_at_ms: NotRequired[int | None]
     #: Its instrument.
@@ -875,7 +879,7 @@ class OrderView(TypedDict):
     quantity: int
     #: `ask` or `bid`.
     side: str
-    #: `open`, `filled` or `cancelled`.
+    #: `open`, `filled`, `cancelled`, or `expired`: cancelled because its time had come.
     status: str
     #: How long it may wait.
     time_in_force: NotRequired[TimeInForce]
