@@ -162,7 +162,15 @@ pub enum Event {
     /// An instrument is new, or has new limits.
     InstrumentSet { instrument: Instrument },
     /// One slot was matched.
-    Filled { ask: OrderId, bid: OrderId, price_nanocredits_per_tfuel: i64, at_ms: i64 },
+    Filled {
+        ask: OrderId,
+        bid: OrderId,
+        /// Empty in journals of before it was noted.
+        #[serde(default)]
+        instrument: String,
+        price_nanocredits_per_tfuel: i64,
+        at_ms: i64,
+    },
     /// An open order was compared with the book because it was due.
     Looked { order: OrderId, at_ms: i64 },
     /// Comparing an open order with the book was cut short: a timer goes on from the cursor.
@@ -200,6 +208,9 @@ pub enum Event {
         job: JobId,
         machine: MachineId,
         ask: OrderId,
+        /// Empty in journals of before it was noted.
+        #[serde(default)]
+        instrument: String,
         price_nanocredits_per_tfuel: i64,
         tariff_version: u32,
         /// Absent in journals from before there were fees.

@@ -213,7 +213,7 @@ impl State {
                 self.fold_ended(ended, *at_ms, Some(reason));
                 self.touch_bid(*order);
             }
-            Event::Filled { ask, bid, price_nanocredits_per_tfuel, at_ms } => {
+            Event::Filled { ask, bid, instrument: _, price_nanocredits_per_tfuel, at_ms } => {
                 let (asked, bidden) = self.market.fill(*ask, *bid, *price_nanocredits_per_tfuel, 1);
                 self.fold_ended(asked, *at_ms, None);
                 self.fold_ended(bidden, *at_ms, None);
@@ -326,6 +326,7 @@ impl State {
                 job,
                 machine,
                 ask,
+                instrument: _,
                 price_nanocredits_per_tfuel,
                 tariff_version,
                 fees,

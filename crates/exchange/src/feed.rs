@@ -133,7 +133,7 @@ impl Touched {
             Event::AskPlaced { order, .. }
             | Event::BidPlaced { order, .. }
             | Event::OrderReduced { order, .. } => self.note_order(core, *order),
-            Event::Filled { ask, bid, price_nanocredits_per_tfuel, at_ms } => {
+            Event::Filled { ask, bid, price_nanocredits_per_tfuel, at_ms, .. } => {
                 for order in [*ask, *bid] {
                     self.note_order(core, order);
                     let Some(info) = core.state.order(order) else { continue };

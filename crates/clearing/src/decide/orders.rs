@@ -303,13 +303,21 @@ impl Desk<'_> {
             unreachable!("an ask belongs to a machine")
         };
         let at_ms = self.now_ms();
-        self.push(Event::Filled { ask, bid, price_nanocredits_per_tfuel, at_ms });
+        let instrument = self.state.jobs[&job].instrument.clone();
+        self.push(Event::Filled {
+            ask,
+            bid,
+            instrument: instrument.clone(),
+            price_nanocredits_per_tfuel,
+            at_ms,
+        });
         let lease = self.next_lease();
         self.push(Event::LeaseOpened {
             lease,
             job,
             machine,
             ask,
+            instrument,
             price_nanocredits_per_tfuel,
             tariff_version: TARIFF_VERSION,
             fees: self.state.fees().of_lease(maker == Maker::Buyer),

@@ -25,7 +25,7 @@ use crate::store::{CredentialChange, Entry, JoinCodeState, Store, StoreError, St
 
 /// Version of the rules by which this program decides. Rises when a command may come to other
 /// events than before: re-deciding old entries is a check only within one version.
-const RULES_VERSION: u32 = 4;
+const RULES_VERSION: u32 = 5;
 
 /// Who waits for a decision.
 enum Origin {

@@ -6,6 +6,7 @@ use clearing::{Event, TransferReason};
 use rusqlite::{Connection, OptionalExtension, params};
 use wire::CandleView;
 
+use super::sqlite::traded;
 use super::{Entry, StoreError};
 
 /// The stretches that are kept, by the names that the API knows.
@@ -80,17 +81,21 @@ pub(super) fn migrate(connection: &Connection) -> rusqlite::Result<()> {
 
 /// Adds a fill to its candles.
 pub(super) fn project(connection: &Connection, event: &Event) -> Result<(), StoreError> {
-    let Event::Filled { ask, price_nanocredits_per_tfuel, at_ms, .. } = event else {
+    let Event::Filled { ask, instrument, price_nanocredits_per_tfuel, at_ms, .. } = event else {
         return Ok(());
     };
     let mut statement = connection.prepare_cached(&format!(
-        "INSERT INTO candles ({COLUMNS})
-         SELECT instrument, ?2, ?3, ?4, ?4, ?4, ?4, 1, ?4, 1 FROM orders WHERE order_id = ?1 {MERGE}"
+        "INSERT INTO candles ({COLUMNS}) VALUES (?1, ?2, ?3, ?4, ?4, ?4, ?4, 1, ?4, 1) {MERGE}"
     ))?;
-    let order = ask.to_string();
+    let instrument = traded(connection, instrument, *ask)?;
     for (_, interval_ms) in INTERVALS {
         let start_ms = at_ms - at_ms.rem_euclid(interval_ms);
-        statement.execute(params![order, interval_ms, start_ms, price_nanocredits_per_tfuel])?;
+        statement.execute(params![
+            instrument,
+            interval_ms,
+            start_ms,
+            price_nanocredits_per_tfuel
+        ])?;
     }
     Ok(())
 }
@@ -107,17 +112,14 @@ pub(super) fn project_volume(
     event: &Event,
 ) -> Result<(), StoreError> {
     match event {
-        Event::LeaseOpened { lease, ask, price_nanocredits_per_tfuel, .. } => {
-            connection
-                .prepare_cached(
-                    "INSERT INTO lease_prices
-                     SELECT ?1, instrument, ?2 FROM orders WHERE order_id = ?3",
-                )?
-                .execute(params![
+        Event::LeaseOpened { lease, ask, instrument, price_nanocredits_per_tfuel, .. } => {
+            connection.prepare_cached("INSERT INTO lease_prices VALUES (?1, ?2, ?3)")?.execute(
+                params![
                     lease.to_string(),
+                    traded(connection, instrument, *ask)?,
                     price_nanocredits_per_tfuel,
-                    ask.to_string()
-                ])?;
+                ],
+            )?;
         }
         Event::Transferred {
             amount_nanocredits,
@@ -251,7 +253,12 @@ mod tests {
             project_volume(&connection, &entry, &event).unwrap();
         };
         let fill = |at_ms: i64, price_nanocredits_per_tfuel| {
-            project(at_ms, Event::Filled { ask, bid: ask, price_nanocredits_per_tfuel, at_ms });
+            let instrument = String::new();
+            let (bid, price) = (ask, price_nanocredits_per_tfuel);
+            project(
+                at_ms,
+                Event::Filled { ask, bid, instrument, price_nanocredits_per_tfuel: price, at_ms },
+            );
         };
         let settle = |now_ms: i64, amount_nanocredits| {
             let job = AccountKey::Escrow(JobId(3));
@@ -274,6 +281,7 @@ mod tests {
             job: JobId(3),
             machine: MachineId(6),
             ask,
+            instrument: String::new(),
             price_nanocredits_per_tfuel: 200,
             tariff_version: 1,
             fees: Default::default(),

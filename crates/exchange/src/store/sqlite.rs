@@ -4,6 +4,7 @@
 
 mod access;
 mod past;
+mod schema;
 mod statements;
 
 use std::path::{Path, PathBuf};
@@ -14,6 +15,7 @@ use clearing::{Event, TransferReason};
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, params};
 use wire::{CandleView, OperatorAct, Statement, TokenView, TradeView, TransferView};
 
+use self::schema::{MIGRATIONS, ORDERS_UNTIL, SCHEMA, SCHEMA_VERSION};
 use super::access::{Access, Login, Scopes, TokenKept};
 use super::candles;
 use super::{
@@ -22,92 +24,7 @@ use super::{
 };
 use crate::sequencer::unix_ms;
 
-/// Version of the tables: that of [`SCHEMA`] is 1, and each migration makes it one more.
-const SCHEMA_VERSION: i64 = 1 + MIGRATIONS.len() as i64;
-
-/// What made each later version of the one before. A new store goes the same way.
-const MIGRATIONS: [Migration; 6] = [
-    Migration {
-        make: |connection| Ok(connection.execute_batch(access::SCHEMA)?),
-        follow: |_, _, _, _| Ok(()),
-    },
-    Migration {
-        make: |connection| Ok(candles::migrate(connection)?),
-        follow: |connection, _, _, event| candles::project(connection, event),
-    },
-    Migration { make: statements::migrate, follow: statements::project },
-    Migration {
-        make: |connection| {
-            candles::migrate_volume(connection)?;
-            walk(connection, 0, u64::MAX, &mut |entry| {
-                let mut events = entry.events.iter();
-                events.try_for_each(|event| candles::project_volume(connection, &entry, event))
-            })
-        },
-        follow: |connection, entry, _, event| candles::project_volume(connection, entry, event),
-    },
-    Migration {
-        make: |connection| Ok(connection.execute_batch(access::QUOTAS)?),
-        follow: |_, _, _, _| Ok(()),
-    },
-    Migration {
-        make: |connection| Ok(connection.execute_batch(past::SCHEMA)?),
-        follow: |_, _, _, _| Ok(()),
-    },
-];
-
-/// A later version's tables.
-struct Migration {
-    /// Makes them, with what they would hold if they had always been there.
-    make: fn(&Connection) -> Result<(), StoreError>,
-    /// Follows an event.
-    follow: fn(&Connection, &Entry, usize, &Event) -> Result<(), StoreError>,
-}
-
-const SCHEMA: &str = "
-CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
-CREATE TABLE journal (
-    sequence INTEGER PRIMARY KEY,
-    now_ms INTEGER NOT NULL,
-    rules_version INTEGER NOT NULL,
-    command TEXT NOT NULL,
-    events TEXT NOT NULL
-);
-CREATE TABLE transfers (
-    sequence INTEGER NOT NULL REFERENCES journal,
-    position INTEGER NOT NULL,
-    transfer TEXT NOT NULL,
-    at_ms INTEGER NOT NULL,
-    from_key TEXT NOT NULL,
-    to_key TEXT NOT NULL,
-    amount_nanocredits INTEGER NOT NULL,
-    reason TEXT NOT NULL,
-    PRIMARY KEY (sequence, position)
-) WITHOUT ROWID;
-CREATE INDEX transfers_from ON transfers (from_key, sequence);
-CREATE INDEX transfers_to ON transfers (to_key, sequence);
-CREATE TABLE jobs (job TEXT PRIMARY KEY, account TEXT NOT NULL) WITHOUT ROWID;
-CREATE INDEX jobs_account ON jobs (account);
-CREATE TABLE orders (order_id TEXT PRIMARY KEY, instrument TEXT NOT NULL) WITHOUT ROWID;
-CREATE TABLE trades (
-    instrument TEXT NOT NULL,
-    sequence INTEGER NOT NULL REFERENCES journal,
-    position INTEGER NOT NULL,
-    at_ms INTEGER NOT NULL,
-    price_nanocredits_per_tfuel INTEGER NOT NULL,
-    quantity INTEGER NOT NULL,
-    PRIMARY KEY (instrument, sequence, position)
-) WITHOUT ROWID;
-CREATE TABLE account_tokens (token TEXT PRIMARY KEY, account TEXT NOT NULL) WITHOUT ROWID;
-CREATE TABLE machine_tokens (token TEXT PRIMARY KEY, machine TEXT NOT NULL) WITHOUT ROWID;
-CREATE INDEX machine_tokens_machine ON machine_tokens (machine);
-CREATE TABLE join_codes (
-    code TEXT PRIMARY KEY,
-    account TEXT NOT NULL,
-    expires_at_ms INTEGER NOT NULL,
-    used_by TEXT
-) WITHOUT ROWID;
-";
+pub(super) use self::schema::traded;
 
 /// The store in one SQLite file.
 #[derive(Debug)]
@@ -190,7 +107,7 @@ impl SqliteStore {
             ],
         )?;
         for (position, event) in entry.events.iter().enumerate() {
-            self.project(entry, position, event)?;
+            self.project(entry, position, event, version)?;
             for migration in &MIGRATIONS[..version as usize - 1] {
                 (migration.follow)(&self.connection, entry, position, event)?;
             }
@@ -199,7 +116,13 @@ impl SqliteStore {
     }
 
     /// What REST reads of an event.
-    fn project(&self, entry: &Entry, position: usize, event: &Event) -> Result<(), StoreError> {
+    fn project(
+        &self,
+        entry: &Entry,
+        position: usize,
+        event: &Event,
+        version: i64,
+    ) -> Result<(), StoreError> {
         match event {
             Event::Transferred { transfer, from, to, amount_nanocredits, reason } => self.execute(
                 "INSERT INTO transfers VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
@@ -214,24 +137,30 @@ impl SqliteStore {
                     reason_text(*reason),
                 ],
             )?,
-            Event::JobSubmitted { job, account, .. } => self.execute(
+            Event::JobSubmitted { job, account, .. } if version < ORDERS_UNTIL => self.execute(
                 "INSERT INTO jobs VALUES (?1, ?2)",
                 [job.to_string(), account.to_string()],
             )?,
             Event::AskPlaced { order, instrument, .. }
-            | Event::BidPlaced { order, instrument, .. } => self
-                .execute("INSERT INTO orders VALUES (?1, ?2)", [&order.to_string(), instrument])?,
-            Event::Filled { ask, price_nanocredits_per_tfuel, at_ms, .. } => self.execute(
-                "INSERT INTO trades SELECT instrument, ?2, ?3, ?4, ?5, 1 FROM orders
-                 WHERE order_id = ?1",
-                params![
-                    ask.to_string(),
-                    entry.sequence as i64,
-                    position as i64,
-                    at_ms,
-                    price_nanocredits_per_tfuel
-                ],
-            )?,
+            | Event::BidPlaced { order, instrument, .. }
+                if version < ORDERS_UNTIL =>
+            {
+                self.execute(
+                    "INSERT INTO orders VALUES (?1, ?2)",
+                    [&order.to_string(), instrument],
+                )?
+            }
+            Event::Filled { ask, instrument, price_nanocredits_per_tfuel, at_ms, .. } => self
+                .execute(
+                    "INSERT INTO trades VALUES (?1, ?2, ?3, ?4, ?5, 1)",
+                    params![
+                        traded(&self.connection, instrument, *ask)?,
+                        entry.sequence as i64,
+                        position as i64,
+                        at_ms,
+                        price_nanocredits_per_tfuel
+                    ],
+                )?,
             _ => 0,
         };
         Ok(())

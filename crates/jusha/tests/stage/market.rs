@@ -142,11 +142,13 @@ impl Stage {
         slots: u32,
         more: &[&str],
     ) {
-        self.join_machine(token, name, price, slots, more).await;
+        // In the stage's instrument alone, so that nothing moves any more once it is offered there.
+        let more = [more, &["--instrument", INSTRUMENT]].concat();
+        self.join_machine(token, name, price, slots, &more).await;
         self.all_offered().await;
     }
 
-    /// Starts one that is perhaps offered in other instruments than the stage's.
+    /// Starts one that is offered wherever it qualifies.
     pub async fn join_machine(
         &mut self,
         token: &str,

@@ -20,7 +20,7 @@ const fn subject(name: &'static str, args: &'static [&'static str]) -> Subject {
 }
 
 /// Each guest, small enough for five runs, two of them on an engine that does not optimise.
-const SUBJECTS: [Subject; 18] = [
+const SUBJECTS: [Subject; 19] = [
     Subject { stdin: "2 3 4 5 999983\n", ..subject("based", &[]) },
     subject("clock", &["3"]),
     subject("deep", &["2000", "2"]),
@@ -30,6 +30,7 @@ const SUBJECTS: [Subject; 18] = [
     subject("floats", &["20000"]),
     subject("hog", &["40"]),
     subject("matmul", &["60"]),
+    subject("memory", &["20", "7"]),
     subject("mersenne", &["521", "523"]),
     subject("nbody", &["5000"]),
     subject("noop", &[]),
