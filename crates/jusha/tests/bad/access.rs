@@ -85,11 +85,15 @@ async fn a_join_code_that_is_none_enrols_nothing() {
     let used = owner.join_code().await.unwrap().join;
     let data = stage.scene.arg("first");
     let first = Process::start(
-        stage.scene.jusha(&["provide", &used, "--data", &data]),
+        stage.scene.jusha(&["provide", &used, "--data", &data, "--instrument", "cpu.2g.any"]),
         &stage.scene.path("first.log"),
     );
     let first_machine: MachineView = until("enrolment", async || {
         owner.machines().await.unwrap().into_iter().find(|machine| machine.online)
+    })
+    .await;
+    until("its offer", async || {
+        (!owner.book("cpu.2g.any").await.unwrap().asks.is_empty()).then_some(())
     })
     .await;
     let fresh = owner.join_code().await.unwrap().join;
