@@ -133,9 +133,9 @@ impl Calibration {
 
     /// The largest grade of so much memory at most, with its size.
     pub fn grade_within(&self, memory_mib: u32) -> Option<(usize, u32)> {
-        let grades = self.grades().iter().enumerate();
-        let fits = grades.filter(|(_, grade)| grade.memory_mib <= memory_mib);
-        fits.last().map(|(index, grade)| (index, grade.memory_mib))
+        let mut grades = self.grades().iter().enumerate();
+        let fits = grades.rfind(|(_, grade)| grade.memory_mib <= memory_mib);
+        fits.map(|(index, grade)| (index, grade.memory_mib))
     }
 
     /// Says which instruments no machine can offer in once it is measured.

@@ -24,7 +24,7 @@ use crate::blobs::Blobs;
 use crate::drive::drive;
 use crate::fixed::Fixed;
 use crate::link::{Introduction, Link, LinkEvent};
-use crate::measure::Measuring;
+use crate::measure::Measurer;
 use crate::pause::FaultPause;
 use crate::reconcile::{Ours, reconcile};
 use crate::state::State;
@@ -34,8 +34,7 @@ use crate::{Config, ProviderError, enrol};
 const CLOSING_MAX: Duration = Duration::from_secs(3);
 /// A drain without a connection is not worth waiting for longer.
 const DRAIN_OFFLINE_MAX: Duration = Duration::from_secs(10);
-/// A fill is told in two messages, the ask's new state and the lease: between them the sum of
-/// both looks wrong, so what to offer is worked out when both must have come.
+/// A fill is told in two messages, ask and lease, between which the sum of both looks wrong.
 const SETTLING: Duration = Duration::from_millis(5);
 /// After an ask was refused, before the next one; doubled with each refusal in a row. The first
 /// is most often a race with a fill whose lease is still on its way.
@@ -82,7 +81,6 @@ pub(crate) async fn run(config: Config) -> Result<(), ProviderError> {
     let prefix = format!("ask-{:08x}", getrandom::u32().unwrap_or_default());
     tracing::info!("machine {} of {}: {} slots", enrolment.machine, enrolment.url, config.slots);
     let mut agent = Agent {
-        slots: config.slots,
         asks: Asks::new(
             config.slots,
             config.price_nanocredits_per_tfuel,
@@ -102,7 +100,7 @@ pub(crate) async fn run(config: Config) -> Result<(), ProviderError> {
         heartbeat_at: Instant::now(),
         offer_at: None,
         refusal_pause: REFUSAL_PAUSE_FIRST,
-        measuring: None,
+        measuring: Measurer::new(config.slots),
         fault_pause: FaultPause::new(),
         paused_until: None,
         drain: None,
@@ -142,7 +140,6 @@ struct Agent {
     reports: UnboundedReceiver<(AttemptId, Report)>,
     signals: [Signal; 2],
     connected: watch::Sender<bool>,
-    slots: u32,
     asks: Asks,
     fixed: Fixed,
     attempts: BTreeMap<AttemptId, Running>,
@@ -152,7 +149,7 @@ struct Agent {
     /// When to work out what to offer.
     offer_at: Option<Instant>,
     refusal_pause: Duration,
-    measuring: Option<Measuring>,
+    measuring: Measurer,
     fault_pause: FaultPause,
     /// Nothing is offered before.
     paused_until: Option<Instant>,
@@ -220,7 +217,7 @@ impl Agent {
                 self.say(offer);
             }
             Action::Link(LinkEvent::Down { reason }) => {
-                self.measuring = None;
+                self.measuring.stop();
                 if self.connected.send_replace(false) {
                     tracing::warn!("lost the exchange: {reason}; reconnecting");
                 } else {
@@ -381,29 +378,14 @@ impl Agent {
                 self.offer_within(self.refusal_pause);
                 self.refusal_pause = (self.refusal_pause * 2).min(REFUSAL_PAUSE_LAST);
             }
-            ToAgent::Measure { measurement, module, warm_up, slots } if self.drain.is_none() => {
-                let (shared, say) = (self.shared.clone(), self.link.sender());
-                let program = (module, warm_up);
-                let measuring = Measuring::start(shared, measurement, program, slots, say);
-                self.measuring = Some(measuring);
+            ToAgent::Measure { .. } | ToAgent::MeasureRun { .. } | ToAgent::MeasureOver { .. } => {
+                self.measuring.hear(message, &self.shared, &self.link);
                 self.sell_before_measuring();
             }
-            ToAgent::MeasureRun { measurement, runs } => {
-                if let Some(measuring) = &self.measuring {
-                    measuring.run(measurement, runs);
-                }
-            }
             ToAgent::Qualifies { instruments } => {
-                if instruments.is_empty() {
-                    tracing::warn!("this machine qualifies for nothing that is traded there");
-                }
-                for name in self.asks.qualify(instruments) {
-                    tracing::warn!("{name} does not trade as high as the price that is asked");
-                }
+                let flaws = self.asks.qualify(instruments);
+                flaws.iter().for_each(|flaw| tracing::warn!("{flaw}"));
                 self.offer_within(SETTLING);
-            }
-            ToAgent::MeasureOver { measurement } => {
-                self.measuring.take_if(|measuring| measuring.is(measurement));
             }
             ToAgent::Challenge { .. } | ToAgent::Welcome { .. } => {
                 tracing::warn!("the exchange introduced itself twice");
@@ -540,10 +522,8 @@ impl Agent {
 
     /// A measurement that needs the slot of a buyer waits for another time.
     fn sell_before_measuring(&mut self) {
-        let free = self.slots.saturating_sub(self.leases.len() as u32);
-        if let Some(measuring) = self.measuring.take_if(|found| found.takes_more_than(free)) {
-            self.link.send(measuring.given_up());
-        }
+        let given_up = self.measuring.make_room(self.leases.len());
+        self.say(given_up);
     }
 
     fn offer_within(&mut self, pause: Duration) {
@@ -569,7 +549,7 @@ impl Agent {
         let connected = *self.connected.borrow();
         let limit = if connected { self.drain_max } else { DRAIN_OFFLINE_MAX.min(self.drain_max) };
         self.drain = Some(Drain { deadline: Instant::now() + limit });
-        self.measuring = None;
+        self.measuring.stop();
         self.withdraw();
         let withdrawal = self.fixed.drain();
         self.say(withdrawal);

@@ -67,11 +67,15 @@ impl Asks {
     }
 
     /// The exchange says what the machine may be offered in. The price is the least to work for, so
-    /// it is rounded up to what the instrument trades at. What doesn't trade so high is returned.
+    /// it is rounded up to what the instrument trades at. Returns what keeps it out of the books, for
+    /// people.
     pub(crate) fn qualify(&mut self, instruments: Vec<Qualified>) -> Vec<String> {
-        let mut too_low = Vec::new();
+        let mut flaws = Vec::new();
         if self.by_name {
-            return too_low;
+            return flaws;
+        }
+        if instruments.is_empty() {
+            flaws.push("this machine qualifies for nothing that is traded there".to_owned());
         }
         self.listed.clear();
         for found in instruments {
@@ -82,10 +86,11 @@ impl Asks {
             if price <= found.price_max_nanocredits {
                 self.listed.push((found.instrument, price));
             } else {
-                too_low.push(found.instrument);
+                let name = found.instrument;
+                flaws.push(format!("{name} does not trade as high as the price that is asked"));
             }
         }
-        too_low
+        flaws
     }
 
     pub(crate) fn on_state(&mut self, ask: AskState) {
@@ -289,7 +294,8 @@ mod tests {
             price_max_nanocredits: max,
         };
         let all = vec![found("fine", 1, 1_000), found("coarse", 200, 1_000), found("low", 1, 200)];
-        assert_eq!(asks.qualify(all), ["low"]);
+        let flaws = asks.qualify(all);
+        assert!(flaws.len() == 1 && flaws[0].starts_with("low "), "{flaws:?}");
         let prices: Vec<(String, i64)> = asks
             .offer(0)
             .into_iter()

@@ -12,9 +12,10 @@ use runtime::task::Task;
 use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
 use tokio::task::AbortHandle;
 use tokio::time::timeout;
-use wire::{MeasuredEnd, ToExchange};
+use wire::{MeasuredEnd, ToAgent, ToExchange};
 
 use crate::attempt::Shared;
+use crate::link::Link;
 use crate::worker::WorkerHandle;
 
 /// For a run, and for the exchange to ask for one.
@@ -22,8 +23,55 @@ const STEP_MAX: Duration = Duration::from_secs(120);
 /// The program's, whatever it is asked to do.
 const FUEL_MAX: u64 = 1 << 40;
 
+/// What the agent does about being measured: one measurement at a time.
+pub(crate) struct Measurer {
+    slots: u32,
+    at_work: Option<Measuring>,
+}
+
+impl Measurer {
+    /// Of a machine with so many slots.
+    pub(crate) fn new(slots: u32) -> Self {
+        Measurer { slots, at_work: None }
+    }
+
+    /// Does what the exchange says of a measurement; anything else is nothing.
+    pub(crate) fn hear(&mut self, message: ToAgent, shared: &Arc<Shared>, link: &Link) {
+        match message {
+            ToAgent::Measure { measurement, module, warm_up, slots } => {
+                let (shared, say) = (Arc::clone(shared), link.sender());
+                let program = (module, warm_up);
+                self.at_work = Some(Measuring::start(shared, measurement, program, slots, say));
+            }
+            ToAgent::MeasureRun { measurement, runs } => {
+                if let Some(measuring) = self.at_work.as_ref().filter(|one| one.is(measurement)) {
+                    // It may have failed meanwhile, and has said so.
+                    let _ = measuring.runs.send(runs);
+                }
+            }
+            ToAgent::MeasureOver { measurement } => {
+                self.at_work.take_if(|measuring| measuring.is(measurement));
+            }
+            _ => {}
+        }
+    }
+
+    /// Gives a measurement up that needs more slots than the leases leave; to be said.
+    pub(crate) fn make_room(&mut self, leases_open: usize) -> Option<ToExchange> {
+        let free = (self.slots as usize).saturating_sub(leases_open);
+        let measuring = self.at_work.take_if(|measuring| measuring.slots as usize > free)?;
+        let reason = "a slot was sold".to_owned();
+        Some(ToExchange::MeasureFailed { measurement: measuring.measurement, reason })
+    }
+
+    /// Ends what is under way.
+    pub(crate) fn stop(&mut self) {
+        self.at_work = None;
+    }
+}
+
 /// A measurement under way; it ends with this.
-pub(crate) struct Measuring {
+struct Measuring {
     measurement: Digest,
     slots: u32,
     runs: UnboundedSender<Vec<Vec<String>>>,
@@ -32,41 +80,20 @@ pub(crate) struct Measuring {
 
 impl Measuring {
     /// Begins to make ready.
-    pub(crate) fn start(
+    fn start(
         shared: Arc<Shared>,
         measurement: Digest,
-        (module, warm_up): (Digest, Vec<String>),
+        program: (Digest, Vec<String>),
         slots: u32,
         say: UnboundedSender<ToExchange>,
     ) -> Self {
         let (runs, asked) = mpsc::unbounded_channel();
-        let program = (module, warm_up);
         let task = tokio::spawn(measure(shared, measurement, program, slots, asked, say));
         Measuring { measurement, slots, runs, task: task.abort_handle() }
     }
 
-    /// Whether it leaves no slot for what is sold.
-    pub(crate) fn takes_more_than(&self, free: u32) -> bool {
-        self.slots > free
-    }
-
-    /// What the exchange is to hear when this is given up for a buyer.
-    pub(crate) fn given_up(&self) -> ToExchange {
-        let reason = "a slot was sold".to_owned();
-        ToExchange::MeasureFailed { measurement: self.measurement, reason }
-    }
-
-    /// Whether it is this one.
-    pub(crate) fn is(&self, measurement: Digest) -> bool {
+    fn is(&self, measurement: Digest) -> bool {
         self.measurement == measurement
-    }
-
-    /// The clock runs, if it is for this one.
-    pub(crate) fn run(&self, measurement: Digest, runs: Vec<Vec<String>>) {
-        if self.is(measurement) {
-            // It may have failed meanwhile, and has said so.
-            let _ = self.runs.send(runs);
-        }
     }
 }
 
