@@ -2,7 +2,7 @@
 //!
 //! Loading compiled code is running it, so: only the agent writes here, never a worker; each file
 //! is what a compile worker made of one module and is named after everything it depends on
-//! (module, transform, build, engine and its settings, processor, this program); it is whole on
+//! (module, transform, build, the transform's sources, engine and its settings, processor); it is whole on
 //! disk before it has its name, and is never written to again; a run worker gets it as an open
 //! file that it can only read, and only the one of its own module. So whoever finds a hole in the
 //! compiler owns the artefacts of that very module, which are run behind the same walls as it is.

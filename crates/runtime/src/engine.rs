@@ -100,7 +100,9 @@ pub(crate) fn config(build: Build, level: OptLevel) -> Config {
         .wasm_branch_hinting(true)
         .wasm_relaxed_simd(true)
         .relaxed_simd_deterministic(true)
-        .wasm_backtrace_max_frames(None);
+        .wasm_backtrace_max_frames(None)
+        // Nobody asks where in the module an instruction came from, and it is much of an artefact.
+        .generate_address_map(false);
     config
 }
 
@@ -133,17 +135,13 @@ impl Compiler {
     }
 
     /// Everything that compiled code depends on beside the module, its build and the transform's
-    /// version: the engine and its settings, this processor's abilities, and, since another
-    /// program may transform differently under one version while it is developed, this program.
-    /// Looks at the program's own file, so it is asked before the walls are up.
+    /// version: the engine and its settings, this processor's abilities, and, since the transform
+    /// may differ under one version while it is developed, its sources.
     pub fn identity(&self) -> u64 {
         use std::hash::{Hash, Hasher};
         let mut hasher = std::hash::DefaultHasher::new();
         self.fast.precompile_compatibility_hash().hash(&mut hasher);
-        if let Ok(program) = std::env::current_exe().and_then(std::fs::metadata) {
-            program.len().hash(&mut hasher);
-            program.modified().ok().hash(&mut hasher);
-        }
+        env!("TRANSFORM_SOURCES").hash(&mut hasher);
         hasher.finish()
     }
 

@@ -307,6 +307,9 @@ impl<'m, 'a> Tables<'m, 'a> {
     /// An empty segment, and the contents of that table. `named` gives the index of the function
     /// that stands for one in tables.
     pub fn add_elements(&self, elements: &mut ElementSection, named: &dyn Fn(u32) -> u32) {
+        if !self.are_kept() {
+            return;
+        }
         elements.passive(Elements::Functions([].as_slice().into()));
         let listed = self.admitted.elements.iter().flat_map(|segment| &segment.functions);
         let mut all = self.uses.references.clone();
