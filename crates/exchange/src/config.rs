@@ -55,8 +55,11 @@ pub struct Config {
     pub answer_stall_ms: u64,
     /// A connection must have sent a request's head within this.
     pub request_head_ms: u64,
-    /// Largest blob.
+    /// Largest blob that is no module.
     pub blob_max_bytes: u64,
+    /// Largest module: a program comes in one piece, while data can be cut. CPython with numpy,
+    /// pandas, scipy and scikit-learn and their library is 110 MB.
+    pub module_max_bytes: u64,
     /// What an account may hold in blobs, unless an operator gave it another quota.
     pub blob_quota_bytes: u64,
     /// What a machine may have handed in that is still kept.
@@ -124,6 +127,7 @@ impl Config {
             answer_stall_ms: 20_000,
             request_head_ms: 60_000,
             blob_max_bytes: 64 << 20,
+            module_max_bytes: 128 << 20,
             blob_quota_bytes: 16 << 30,
             machine_quota_bytes: 256 << 30,
             blob_keep_ms: 30 * 24 * 60 * 60 * 1_000,

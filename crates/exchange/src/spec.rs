@@ -13,7 +13,7 @@ use crate::config::limits;
 use crate::error::ApiError;
 
 /// `\0asm`, version 1.
-const MODULE_HEADER: [u8; 8] = [0, b'a', b's', b'm', 1, 0, 0, 0];
+pub(crate) const MODULE_HEADER: [u8; 8] = [0, b'a', b's', b'm', 1, 0, 0, 0];
 
 /// Checks every task of a job, and reads out of each what it can use at most. An unknown
 /// instrument is clearing's to refuse.
@@ -184,11 +184,11 @@ fn check_texts(spec: &TaskSpec) -> Result<(), String> {
 }
 
 fn check_module(blobs: &dyn BlobStore, index: usize, digest: &Digest) -> Result<(), ApiError> {
-    let Some(bytes) = blobs.get(digest)? else {
+    let Some(mut module) = blobs.open(digest)? else {
         let what = format!("task {index}: the module, blob");
         return Err(ApiError::MissingBlob { what, digest: *digest });
     };
-    let message = match bytes.first_chunk::<8>() {
+    let message = match module.read(MODULE_HEADER.len())?.first_chunk::<8>() {
         Some(header) if *header == MODULE_HEADER => return Ok(()),
         // The second half of a component's version word is its layer.
         Some([0, b'a', b's', b'm', _, _, 1, 0]) => {

@@ -23,7 +23,8 @@ use base::Digest;
 use crate::artefacts::{self, Artefacts, Key};
 use crate::base_state::BaseError;
 use crate::checkpoint::Checkpoint;
-use crate::engine::{Build, NATIVE_STACK_BYTES};
+pub use crate::engine::Build;
+use crate::engine::NATIVE_STACK_BYTES;
 use crate::leaf::Leaf;
 use crate::pipe::{self, MESSAGE_BYTES_MAX};
 use crate::protocol::{Behind, Down, FromWorker, Job, Role, Setup, Start, ToWorker, Up};
@@ -46,7 +47,8 @@ const NANOSECONDS_PER_FUEL_MAX: u64 = 1_000;
 /// For starting, loading and capturing.
 const RUN_CPU_S: u64 = 600;
 
-/// What compiling one module may take.
+/// What compiling one module may take. One of more than 32 MiB may take more, in
+/// proportion.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CompileLimits {
     /// Processor time, of all its threads together.
@@ -57,8 +59,24 @@ pub struct CompileLimits {
     pub threads: u32,
 }
 
+/// Modules up to this size may take the limits as they are: CPython is one of 26 MB.
+const USUAL_BYTES: usize = 32 << 20;
+
+impl CompileLimits {
+    /// What this module may take: twice as large, twice as much, though memory twice at most.
+    /// CPython with numpy, pandas, scipy and scikit-learn (111 MB) takes 580 s and 4 GiB.
+    fn of_module(self, module: &[u8]) -> Self {
+        let times = module.len().div_ceil(USUAL_BYTES).max(1) as u64;
+        CompileLimits {
+            cpu_s: self.cpu_s.saturating_mul(times),
+            memory_bytes: self.memory_bytes.saturating_mul(times.min(2)),
+            ..self
+        }
+    }
+}
+
 impl Default for CompileLimits {
-    /// Ten times what the largest programs that people run (CPython with its extensions) take.
+    /// Ten times what the largest programs that people usually run take.
     fn default() -> Self {
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         let threads = u32::try_from(cores).unwrap_or(1).min(4);
@@ -170,6 +188,24 @@ impl Launcher {
             over: false,
         };
         Ok((Worker { shared }, events))
+    }
+
+    /// Has a module compiled before a task wants it; the final event if it can't be.
+    pub fn compile(&self, module: &[u8], build: Build) -> io::Result<Option<FromWorker>> {
+        // Every worker knows what its program's artefacts go by.
+        let mut asked = self.spawn(Role::Run, limits(RUN_DATA_BYTES, RUN_CPU_S))?;
+        let identity = match ready(&mut asked)? {
+            Ok((_, identity)) => identity,
+            Err(event) => return Ok(Some(event)),
+        };
+        drop(asked);
+        let key = Key { module: Digest::of(module), build, identity };
+        let compile = || compile(self, &Shared::default(), module, build);
+        match self.artefacts.get(&key, compile) {
+            Ok(_) => Ok(None),
+            Err(NoArtefact::Said(event)) => Ok(Some(event)),
+            Err(NoArtefact::Failed(error)) => Err(error),
+        }
     }
 
     pub(crate) fn spawn(&self, role: Role, limits: Limits) -> io::Result<Process> {
@@ -397,7 +433,8 @@ fn compile(
     module: &[u8],
     build: Build,
 ) -> Result<File, NoArtefact> {
-    let CompileLimits { cpu_s, memory_bytes, threads } = launcher.compile;
+    let allowed = launcher.compile.of_module(module);
+    let CompileLimits { cpu_s, memory_bytes, threads } = allowed;
     let limits = Limits {
         // Stacks and the allocator's arenas reserve more than they use.
         address_bytes: memory_bytes.saturating_mul(4),
@@ -411,7 +448,7 @@ fn compile(
     match artefact {
         Err(NoArtefact::Failed(error)) => {
             let end = process.end();
-            Err(match process::compiler_gave_up(&end, &launcher.compile) {
+            Err(match process::compiler_gave_up(&end, &allowed) {
                 Some(reason) => NoArtefact::Said(FromWorker::Refused { reason }),
                 None => NoArtefact::Failed(io::Error::other(process::reason(&error, Some(end)))),
             })

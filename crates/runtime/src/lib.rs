@@ -28,6 +28,7 @@ pub mod measure;
 pub mod peer;
 mod pipe;
 pub mod protocol;
+pub mod reactor;
 mod run_error;
 pub mod sandbox;
 pub mod save;

@@ -124,8 +124,8 @@ def test_an_interrupted_executor_pays_for_no_more(exchange):
     ex = Executor(url=exchange.url, token=exchange.token, slots=1)
     with pytest.raises(KeyboardInterrupt), ex:
         running = ex.submit(spin, 10**12)
-        while not ex.jobs:
-            time.sleep(0.02)
+        with ex._lock:
+            ex._lock.wait_for(lambda: ex._jobs)
         waiting = ex.submit(spin, 10**12)
         raise KeyboardInterrupt
     assert isinstance(running.exception(0), Lost)
@@ -411,6 +411,7 @@ def test_a_killed_provider_costs_nothing_but_time(tmp_path):
     try:
         with Executor(url=local.url, token=local.token, slots=2) as ex:
             client = ex.client
+            # Nothing in REST waits for the book.
             while len(client.show_book("cpu.2g.any")["ask_orders"]) < 2:
                 assert second.poll() is None
                 time.sleep(0.02)

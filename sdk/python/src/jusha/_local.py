@@ -18,7 +18,7 @@ from ._client import Client, stored_access
 from ._network import NETWORK
 from .errors import ExchangeError, NotConfigured
 
-# Of the standard library of some Python or other, and not in the guest's: each was tried there.
+# Of the standard library of some Python or other, and in no runtime: each was tried there.
 _ABSENT = frozenset(
     "ctypes curses ensurepip fcntl grp lib2to3 lzma mmap msilib msvcrt multiprocessing nis nt ossaudiodev pty pwd "
     "pydoc_data readline resource rlcompleter spwd syslog termios tkinter tty turtle turtledemo uu venv "
@@ -38,6 +38,15 @@ def program() -> str:
 
 
 @dataclass(frozen=True)
+class Provided:
+    """A package that a runtime has, with the module that functions import."""
+
+    name: str
+    version: str
+    module: str
+
+
+@dataclass(frozen=True)
 class Runtime:
     """An installed runtime: the module, the base in which calls begin, and what both are called with."""
 
@@ -49,16 +58,24 @@ class Runtime:
     base_path: str
     args: tuple[str, ...]
     env: tuple[tuple[str, str], ...]
+    packages: tuple[Provided, ...]
+
+    @property
+    def python(self) -> tuple[int, int]:
+        """The version of its Python, as far as syntax goes by it."""
+        major, minor = self.version.split(".")[:2]
+        return int(major), int(minor)
 
     @property
     def modules(self) -> frozenset[str]:
         """The modules that functions find there."""
-        return frozenset(sys.stdlib_module_names) - NETWORK - _ABSENT
+        library = frozenset(sys.stdlib_module_names) - NETWORK - _ABSENT
+        return library | {package.module for package in self.packages}
 
 
 @functools.cache
 def runtime(name: str) -> Runtime:
-    """A runtime by name; installs it, which takes a minute the first time."""
+    """A runtime by name; installs it, which takes a minute the first time, `python-science` several."""
     command = [program(), "runtime", "add", name, "--json"]
     try:
         done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, check=False)
@@ -76,6 +93,7 @@ def runtime(name: str) -> Runtime:
         found["base_path"],
         tuple(found["args"]),
         tuple((key, value) for key, value in found["env"]),
+        tuple(Provided(**package) for package in found["packages"]),
     )
 
 

@@ -15,8 +15,6 @@ from dataclasses import dataclass, field
 from ._network import NETWORK
 from .errors import CannotTravel
 
-# The guest's Python.
-GUEST_VERSION = (3, 12)
 _SOURCES_BYTES_MAX = 4 << 20
 
 
@@ -54,6 +52,7 @@ class Shipment:
     """What a chunk needs beside its arguments; several functions may share it."""
 
     runtime: str
+    python: tuple[int, int]
     modules: frozenset[str]
     sources: dict[str, tuple[str, str, bool]] = field(default_factory=dict)
 
@@ -66,7 +65,7 @@ class Shipment:
         for each, file in _files_of(own, top):
             with open(file, encoding="utf-8") as opened:
                 source = opened.read()
-            check_syntax(source, file)
+            check_syntax(source, file, self.python)
             self.sources[each] = (file, source, os.path.basename(file) == "__init__.py")
         if sum(len(source) for _, source, _ in self.sources.values()) > _SOURCES_BYTES_MAX:
             raise CannotTravel(
@@ -156,20 +155,20 @@ def imports(source: str, file: str, later: bool = False) -> list[str]:
     return names
 
 
-def check_syntax(source: str, file: str) -> None:
-    """Refuses what the guest's Python can't read."""
-    guest = ".".join(map(str, GUEST_VERSION))
+def check_syntax(source: str, file: str, python: tuple[int, int]) -> None:
+    """Refuses what the guest's Python, which is of this version, can't read."""
+    guest = ".".join(map(str, python))
     try:
-        tree = ast.parse(source, file, feature_version=GUEST_VERSION)
+        tree = ast.parse(source, file, feature_version=python)
     except SyntaxError as error:
         raise CannotTravel(
             f"{file}:{error.lineno}: {error.msg}; jobs run on Python {guest}: write it in its syntax"
         ) from None
     for node in ast.walk(tree):
         newer = None
-        if getattr(node, "default_value", None) is not None:
+        if getattr(node, "default_value", None) is not None and python < (3, 13):
             newer = "a default of a type parameter"
-        elif type(node).__name__ in ("TemplateStr", "Interpolation"):
+        elif type(node).__name__ in ("TemplateStr", "Interpolation") and python < (3, 14):
             newer = "a template string"
         if newer:
             line = getattr(node, "lineno", "?")

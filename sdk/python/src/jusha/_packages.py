@@ -21,7 +21,7 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 
 from ._client import digest_of
-from ._modules import GUEST_VERSION
+from ._local import Provided, Runtime
 from .errors import PackageRefused
 
 _KEPT_S = 24 * 3600
@@ -113,14 +113,14 @@ class Packages:
 NONE = Packages(pathlib.Path(), ())
 
 
-def resolve(requirements: Iterable[str]) -> Packages:
-    """The wheels of requirements as pip understands them, and of all that those need."""
+def resolve(requirements: Iterable[str], runtime: Runtime) -> Packages:
+    """The wheels of requirements as pip understands them, and of all that those need and the runtime hasn't."""
     wanted = _checked(requirements)
     if not wanted:
         return NONE
     # A wheel that is here may be built anew under the same name.
     own = [hashlib.sha256(pathlib.Path(one).read_bytes()).hexdigest() for one in wanted if one.endswith(".whl")]
-    key = hashlib.sha256(json.dumps([wanted, own, GUEST_VERSION]).encode()).hexdigest()[:32]
+    key = hashlib.sha256(json.dumps([wanted, own, runtime.version, *map(asdict, runtime.packages)]).encode()).hexdigest()[:32]
     folder = _cache() / key
     kept = _kept(folder)
     if kept and time.time() - (folder / "lock.json").stat().st_mtime < _KEPT_S:
@@ -128,7 +128,7 @@ def resolve(requirements: Iterable[str]) -> Packages:
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent) as fresh:
         try:
-            wheels = _fetch(wanted, pathlib.Path(fresh))
+            wheels = _fetch(wanted, pathlib.Path(fresh), runtime)
         except PackageRefused:
             # Without a network what was found before is as good as it was.
             if kept:
@@ -177,34 +177,51 @@ def _kept(folder: pathlib.Path) -> Packages | None:
     return Packages(folder, wheels) if there else None
 
 
-def _fetch(wanted: list[str], folder: pathlib.Path) -> tuple[Wheel, ...]:
+def _fetch(wanted: list[str], folder: pathlib.Path, runtime: Runtime) -> tuple[Wheel, ...]:
     asked = list(wanted)
+    provided = folder / "provided"
+    provided.mkdir()
+    stand_ins = {_stand_in(package, provided) for package in runtime.packages}
     for _ in range(_ROUNDS_MAX):
         # Another round may choose other versions.
         for file in folder.glob("*.whl"):
             file.unlink()
-        _download(asked, folder)
+        _download(asked, folder, provided, runtime.python)
         files = sorted(folder.glob("*.whl"))
-        lacking = _lacking([_metadata(file) for file in files], asked)
+        lacking = _lacking([_metadata(file) for file in files], asked, runtime.python)
         if not lacking:
             break
         # pip goes by the markers of the Python that runs it, which is not the guest's.
         asked += lacking
     else:
         raise PackageRefused(f"packages={wanted}: what they need has no end: {', '.join(lacking)} is still lacking")
-    wheels = tuple(_wheel(file) for file in files)
+    wheels = tuple(_wheel(file) for file in files if file.name not in stand_ins)
     size = sum((folder / wheel.file).stat().st_size for wheel in wheels)
     if size > _BYTES_MAX:
         raise PackageRefused(f"packages come to {size >> 20} MiB, of {_BYTES_MAX >> 20} that can be shipped")
     return wheels
 
 
-def _download(requirements: list[str], folder: pathlib.Path) -> None:
+def _stand_in(package: Provided, folder: pathlib.Path) -> str:
+    """The name of an empty wheel in `folder`, which pip takes for what the runtime has."""
+    named = f"{package.name.replace('-', '_')}-{package.version}"
+    said = {
+        "METADATA": f"Metadata-Version: 2.1\nName: {package.name}\nVersion: {package.version}\n",
+        "WHEEL": "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+        "RECORD": "",
+    }
+    with zipfile.ZipFile(folder / f"{named}-py3-none-any.whl", "w") as wheel:
+        for file, text in said.items():
+            wheel.writestr(f"{named}.dist-info/{file}", text)
+    return f"{named}-py3-none-any.whl"
+
+
+def _download(requirements: list[str], folder: pathlib.Path, links: pathlib.Path, python: tuple[int, int]) -> None:
     file = folder / "requirements.txt"
     file.write_text("\n".join(requirements) + "\n")
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-input"]
     command += ["--only-binary", ":all:", "--implementation", "py", "--abi", "none", "--platform", "any"]
-    command += ["--python-version", ".".join(map(str, GUEST_VERSION)), "--dest", str(folder)]
+    command += ["--python-version", ".".join(map(str, python)), "--dest", str(folder), "--find-links", str(links)]
     done = subprocess.run([*command, "--requirement", str(file)], capture_output=True, text=True, check=False)
     file.unlink()
     if done.returncode == 0:
@@ -228,8 +245,8 @@ def _metadata(file: pathlib.Path) -> tuple[str, list[str]]:
     return str(message["Name"]), [str(one) for one in message.get_all("Requires-Dist", [])]
 
 
-def _lacking(wheels: list[tuple[str, list[str]]], asked: list[str]) -> list[str]:
-    version = ".".join(map(str, GUEST_VERSION))
+def _lacking(wheels: list[tuple[str, list[str]]], asked: list[str], python: tuple[int, int]) -> list[str]:
+    version = ".".join(map(str, python))
     environment = {
         "implementation_name": "cpython",
         "implementation_version": f"{version}.0",

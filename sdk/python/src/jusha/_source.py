@@ -233,7 +233,7 @@ class Pack:
         return sent
 
     def _made(self, kind: str, value: Any, found: Found, names: dict, used: set, eager: set) -> dict:
-        check_syntax(found.parsable(), found.file)
+        check_syntax(found.parsable(), found.file, self.shipment.python)
         for imported in imports(found.parsable(), found.file, later=True):
             self.shipment.add_if_local(imported)
         sent: tuple[dict, dict] = ({}, {})

@@ -90,8 +90,8 @@ class Executor(concurrent.futures.Executor):
             raise ValueError(f"slots is {slots}; give 1 to 1000")
         if not 16 <= memory <= 4096:
             raise ValueError(f"memory is {memory} MiB; give 16 to 4096")
-        self._packages = _packages.resolve(packages)
         self._runtime = _local.runtime(runtime)
+        self._packages = _packages.resolve(packages, self._runtime)
         self.client, self._local = _local.find_exchange(url, token, slots)
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         self._options = Options(
@@ -222,7 +222,7 @@ class Executor(concurrent.futures.Executor):
         # One for all calls that wait: a function is what it is when it is first sent.
         kept = self._packs.get(id(fn))
         if kept is None:
-            shipment = Shipment(self._runtime.name, self._runtime.modules | self._packages.modules())
+            shipment = Shipment(self._runtime.name, self._runtime.python, self._runtime.modules | self._packages.modules())
             kept = self._packs[id(fn)] = (fn, shipment, Pack(shipment, fn))
         return kept[1], kept[2]
 
@@ -372,6 +372,7 @@ class Executor(concurrent.futures.Executor):
                     call.future._job = job
         with self._lock:
             self._jobs[job.id] = job
+            self._lock.notify_all()
             thread = threading.Thread(target=self._follow, args=(job,), name="jusha-follow", daemon=True)
             going = [one for one in self._threads[1:] if one.is_alive()]
             self._threads = [self._threads[0], *going, thread]

@@ -70,36 +70,45 @@ class _Asyncio(importlib.abc.MetaPathFinder, importlib.abc.Loader):
 
     def exec_module(self, module):
         self.loader.exec_module(module)
-        import selectors
-        from asyncio import events, selector_events
+        wait_for_time_alone()
 
-        class Timer(selectors._BaseSelectorImpl):
-            def select(self, timeout=None):
-                if timeout is None:
-                    raise RuntimeError("every task of the event loop waits for another one")
-                if timeout > 0:
-                    sleep(timeout)
-                return []
 
-        class Loop(selector_events.BaseSelectorEventLoop):
-            def __init__(self):
-                super().__init__(Timer())
+def wait_for_time_alone():
+    """Gives asyncio that loop."""
+    import selectors
+    from asyncio import events, selector_events
 
-            def _make_self_pipe(self):
-                self._ssock = self._csock = None
+    class Timer(selectors._BaseSelectorImpl):
+        def select(self, timeout=None):
+            if timeout is None:
+                raise RuntimeError("every task of the event loop waits for another one")
+            if timeout > 0:
+                sleep(timeout)
+            return []
 
-            def _close_self_pipe(self):
-                pass
+    class Loop(selector_events.BaseSelectorEventLoop):
+        def __init__(self):
+            super().__init__(Timer())
 
-            def _write_to_self(self):
-                pass
+        def _make_self_pipe(self):
+            self._ssock = self._csock = None
 
-            create_connection = create_server = no_network
+        def _close_self_pipe(self):
+            pass
 
-        class Policy(events.BaseDefaultEventLoopPolicy):
-            _loop_factory = Loop
+        def _write_to_self(self):
+            pass
 
-        events.set_event_loop_policy(Policy())
+        create_connection = create_server = no_network
+
+    def either(name):
+        # With an underscore since 3.14, where the other one warns.
+        return getattr(events, "_" + name, None) or getattr(events, name)
+
+    class Policy(either("BaseDefaultEventLoopPolicy")):
+        _loop_factory = Loop
+
+    either("set_event_loop_policy")(Policy())
 
 
 class _Sources(importlib.abc.MetaPathFinder, importlib.abc.Loader):
@@ -463,7 +472,10 @@ def begun():
     if "numpy" in sys.modules:
         sys.modules["numpy"].random.seed()
     sys.meta_path.append(_Missing())
-    sys.meta_path.insert(0, _Asyncio())
+    if "asyncio" in sys.modules:
+        wait_for_time_alone()
+    else:
+        sys.meta_path.insert(0, _Asyncio())
     try:
         with open("/out/results", "wb", buffering=0) as out:
             run(sys.stdin.buffer.read(), out)
