@@ -57,7 +57,7 @@ impl Market {
         };
         operator.deposit(&deposit).await.unwrap();
         let join = Client::new(&url, &seller.token).unwrap().join_code().await.unwrap().join;
-        let mut command = scene.jusha(&["provide", &join, "--data", &machine_data]);
+        let mut command = scene.jusha(&["provide", &join, "--always", "--data", &machine_data]);
         command.env("RUST_LOG", &logs);
         let machine = Process::start(command, &scene.path("machine.log"));
         Market {

@@ -5,6 +5,7 @@ use std::fmt;
 
 use client::ClientError;
 use provider::ProviderError;
+use provider::control::ControlError;
 
 use crate::exit;
 use crate::terminal::clean;
@@ -122,6 +123,18 @@ impl From<ClientError> for CliError {
 impl From<ProviderError> for CliError {
     fn from(error: ProviderError) -> Self {
         CliError::from_chain(&error).hint(error.hint())
+    }
+}
+
+impl From<ControlError> for CliError {
+    fn from(error: ControlError) -> Self {
+        let hint = match &error {
+            ControlError::NotRunning { .. } => {
+                "start it by `jusha provide`, or name its directory: --data DIR"
+            }
+            ControlError::Silent { .. } => "is it of another version? restart it",
+        };
+        CliError::from_chain(&error).hint(hint)
     }
 }
 

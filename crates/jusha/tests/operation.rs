@@ -45,7 +45,7 @@ async fn a_job_over_tls_with_an_authority_of_its_own() {
     ok(scene.run(&["login", &url, token, "--ca", &ca], b"").await);
     let join = ok(scene.run(&["machine", "join"], b"").await);
     let join = join.split_whitespace().find(|word| word.starts_with("https://")).unwrap();
-    let seller = ["provide", "--data", &scene.arg("machine"), "--slots", "1"];
+    let seller = ["provide", "--always", "--data", &scene.arg("machine"), "--slots", "1"];
     let mut command = scene.jusha(&[&seller[..], &[join]].concat());
     command.env("JUSHA_CA", &ca);
     let machine = Process::start(command, &scene.path("machine.log"));

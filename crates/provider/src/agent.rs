@@ -3,39 +3,48 @@
 //!
 //! It must run on tokio's multi-threaded runtime: writing a receipt waits for the disk.
 
+mod hearing;
+mod leaving;
+mod pricing;
+mod telling;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
 use std::time::Duration;
 
-use base::{AttemptId, LeaseId};
-use runtime::artefacts::Artefacts;
-use runtime::launch::Launcher;
+use base::{AttemptId, JobId, LeaseId, MachineId, TaskId};
 use tls::Trust;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep_until};
-use wire::{AttemptEnd, AttemptProgress, AttemptStart, SignedReceipt, ToAgent, ToExchange};
+use wire::{AttemptEnd, AttemptProgress, AttemptStart, SignedReceipt, ToExchange};
 
 use crate::asks::Asks;
 use crate::attempt::{Control, Report, Shared};
 use crate::blobs::Blobs;
+use crate::books::Books;
+use crate::control::{self, Asked};
 use crate::drive::drive;
 use crate::fixed::Fixed;
 use crate::link::{Introduction, Link, LinkEvent};
+use crate::lookout::Lookout;
 use crate::measure::Measurer;
 use crate::pause::FaultPause;
-use crate::reconcile::{Ours, reconcile};
+use crate::quotes;
 use crate::state::State;
 use crate::{Config, ProviderError, enrol};
+use host::linux::Linux;
+use leaving::{DRAIN_OFFLINE_MAX, Drain, Rest};
+use pricing::Pricing;
+use telling::policy_of;
 
-/// After the last attempt of a drain: for the exchange to close the leases.
-const CLOSING_MAX: Duration = Duration::from_secs(3);
-/// A drain without a connection is not worth waiting for longer.
-const DRAIN_OFFLINE_MAX: Duration = Duration::from_secs(10);
 /// A fill is told in two messages, ask and lease, between which the sum of both looks wrong.
 const SETTLING: Duration = Duration::from_millis(5);
+/// Between two tries to offer something before the market has said what prices there are.
+const PRICELESS: Duration = Duration::from_millis(200);
 /// After an ask was refused, before the next one; doubled with each refusal in a row. The first
 /// is most often a race with a fill whose lease is still on its way.
 const REFUSAL_PAUSE_FIRST: Duration = Duration::from_millis(20);
@@ -51,39 +60,48 @@ pub(crate) async fn run(config: Config) -> Result<(), ProviderError> {
         signal(kind).map_err(|source| ProviderError::System { what: "deliver signals", source })
     };
     let signals = [signals(SignalKind::terminate())?, signals(SignalKind::interrupt())?];
+    let launcher = config.launcher(&state);
+    let settings = config.data.join(crate::SETTINGS_FILE);
+    let freezer = launcher.freezer.clone();
+    let lookout = Lookout::start(&settings, &config.root, config.always, freezer)?;
+    let slots = config.slots_allowed(&policy_of(config.always, &lookout));
     let link = Link::start(Introduction {
         url: enrolment.url.clone(),
         trust: trust.clone(),
         exchange: enrolment.exchange,
         machine: enrolment.machine,
         key: key.clone(),
-        offer: config.terms(),
+        offer: config.terms(slots),
     });
+    let (ask, asked) = mpsc::unbounded_channel();
+    control::listen(&config.data, ask);
     let (connected, connection) = watch::channel(false);
-    let artefacts = config.artefacts.clone().unwrap_or_else(|| state.artefacts());
     let (reports, attempt_reports) = mpsc::unbounded_channel();
     let shared = Arc::new(Shared {
         exchange: enrolment.exchange,
         blobs: Blobs::new(&enrolment.url, &trust, &enrolment.token, state.blobs())
             .with_runtimes(&config.runtimes),
         key,
-        slots: Arc::new(Semaphore::new(config.slots as usize)),
+        slots: Arc::new(Semaphore::new(slots as usize)),
         slot_pages_max: config.memory_mib_per_slot.saturating_mul(16),
         checkpoint_interval: config.checkpoint_interval,
-        launcher: Launcher {
-            weakening: config.weakening,
-            ..Launcher::new(config.worker.clone(), Artefacts::new(Some(artefacts)))
-        },
+        turns: Arc::new(Semaphore::new(1)),
+        launcher,
+        mfuel_per_s: AtomicU32::new(config.mfuel_per_s.unwrap_or(0)),
         connected: connection,
         reports,
         state,
     });
     let prefix = format!("ask-{:08x}", getrandom::u32().unwrap_or_default());
-    tracing::info!("machine {} of {}: {} slots", enrolment.machine, enrolment.url, config.slots);
+    tracing::info!("machine {} of {}: {} slots", enrolment.machine, enrolment.url, slots);
+    let instrument = config.instruments.first().map_or(crate::INSTRUMENT, String::as_str);
+    let quotes = quotes::follow(&enrolment.url, &trust, instrument);
+    let given = config.price_nanocredits_per_tfuel;
+    let pricing = Pricing::new(given, quotes, &Linux::new(&config.root));
     let mut agent = Agent {
         asks: Asks::new(
-            config.slots,
-            config.price_nanocredits_per_tfuel,
+            slots,
+            pricing.price.nanocredits_per_tfuel,
             config.instruments.clone(),
             prefix,
         ),
@@ -100,12 +118,25 @@ pub(crate) async fn run(config: Config) -> Result<(), ProviderError> {
         heartbeat_at: Instant::now(),
         offer_at: None,
         refusal_pause: REFUSAL_PAUSE_FIRST,
-        measuring: Measurer::new(config.slots),
+        measuring: Measurer::new(slots),
         fault_pause: FaultPause::new(),
         paused_until: None,
         drain: None,
+        lookout,
+        rest: None,
+        always: config.always,
+        pricing,
+        asked,
+        books: Books::open(&config.data.join(crate::BOOKS_FILE)),
+        worked_at: Instant::now(),
+        moved_bytes: 0,
+        name: config.name,
+        machine: enrolment.machine,
+        url: enrolment.url,
+        slots,
         failure: None,
     };
+    agent.look();
     loop {
         let action = agent.select().await;
         if let Some(end) = agent.apply(action) {
@@ -120,6 +151,11 @@ struct Running {
     control: UnboundedSender<Control>,
     task: AbortHandle,
     fuel: u64,
+    /// For its owner to see.
+    task_id: TaskId,
+    job: JobId,
+    fuel_at_start: u64,
+    begun_at: Instant,
     /// Sent, or to be sent, until it is answered.
     unacknowledged: Option<SignedReceipt>,
     /// Its failure was noted: the receipt may be issued more than once.
@@ -127,11 +163,6 @@ struct Running {
     /// Its lease is to be closed. Until the exchange has heard of that it may be started again,
     /// so what was last signed stays on disk.
     given_up: bool,
-}
-
-/// A drain under way.
-struct Drain {
-    deadline: Instant,
 }
 
 struct Agent {
@@ -155,6 +186,19 @@ struct Agent {
     paused_until: Option<Instant>,
     drain_max: Duration,
     drain: Option<Drain>,
+    lookout: Lookout,
+    rest: Option<Rest>,
+    always: bool,
+    pricing: Pricing,
+    asked: UnboundedReceiver<Asked>,
+    books: Books,
+    /// When it was last noted how much works, and of how many bytes it was.
+    worked_at: Instant,
+    moved_bytes: u64,
+    name: String,
+    machine: MachineId,
+    url: String,
+    slots: u32,
     /// What the agent ends with when the drain is over, if it is not the owner who wants it.
     failure: Option<ProviderError>,
 }
@@ -171,12 +215,18 @@ enum Action {
     PauseOver,
     FixedDue,
     DrainOverdue,
+    /// The owner wants to know something.
+    Asked(Asked),
+    /// The computer was looked at.
+    Looked,
+    RestOverdue,
 }
 
 impl Agent {
     async fn select(&mut self) -> Action {
         let [terminate, interrupt] = &mut self.signals;
         let (offer_at, deadline) = (self.offer_at, self.drain.as_ref().map(|drain| drain.deadline));
+        let rest_deadline = self.rest.as_ref().and_then(|rest| rest.deadline);
         let (paused_until, fixed_at) = (self.paused_until, self.fixed.retry_at);
         let now = Instant::now();
         tokio::select! {
@@ -194,6 +244,11 @@ impl Agent {
             () = sleep_until(fixed_at.unwrap_or(now)), if fixed_at.is_some() => Action::FixedDue,
             () = sleep_until(deadline.unwrap_or(now)), if deadline.is_some() => {
                 Action::DrainOverdue
+            }
+            Some(asked) = self.asked.recv() => Action::Asked(asked),
+            Ok(()) = self.lookout.sight.changed() => Action::Looked,
+            () = sleep_until(rest_deadline.unwrap_or(now)), if rest_deadline.is_some() => {
+                Action::RestOverdue
             }
         }
     }
@@ -267,173 +322,24 @@ impl Agent {
                 }
                 return Some(self.end());
             }
+            Action::Asked(asked) => self.answer_the_owner(asked),
+            Action::Looked => self.look(),
+            Action::RestOverdue => self.give_up_what_is_left(),
         }
         self.drained().then(|| self.end())
     }
 
+    fn look(&mut self) {
+        self.obey_the_settings();
+        self.obey_the_lookout();
+        self.keep_books();
+        if self.reprice() == Some(true) {
+            self.offer();
+        }
+    }
+
     fn end(&mut self) -> Result<(), ProviderError> {
         self.failure.take().map_or(Ok(()), Err)
-    }
-
-    fn welcome(&mut self, listed: &[AttemptStart]) {
-        tracing::info!(
-            "connected: {} leases, {} attempts to go on with",
-            self.leases.len(),
-            listed.len()
-        );
-        let ours = self.attempts.iter().map(|(attempt, running)| {
-            let sequence = running.unacknowledged.as_ref().map(|signed| signed.receipt.sequence);
-            (*attempt, Ours { unacknowledged: sequence })
-        });
-        let plan = reconcile(&ours.collect(), listed);
-        for attempt in plan.drop {
-            self.abandon(attempt, "the exchange does not list it any more");
-        }
-        for (attempt, sequence) in plan.accepted {
-            self.answer(attempt, Control::Accepted { sequence });
-        }
-        for attempt in plan.resend {
-            let receipt = self.attempts.get(&attempt).and_then(|r| r.unacknowledged.clone());
-            if let Some(receipt) = receipt {
-                self.link.send(ToExchange::Receipt(receipt));
-            }
-        }
-        for start in plan.start {
-            self.start(start);
-        }
-        for attempt in self.shared.state.receipted_attempts() {
-            if !self.attempts.contains_key(&attempt) {
-                self.shared.state.forget_receipt(attempt);
-            }
-        }
-        if self.drain.is_some() {
-            self.close_idle_leases();
-        }
-    }
-
-    fn hear(&mut self, message: ToAgent) {
-        match message {
-            ToAgent::LeaseOpened { lease, job, ask: _, price_nanocredits_per_tfuel } => {
-                tracing::info!(
-                    "lease {} for job {} at {price_nanocredits_per_tfuel} nanocredits per Tfuel",
-                    lease.short(),
-                    job.short()
-                );
-                self.leases.insert(lease);
-                self.sell_before_measuring();
-                self.offer_within(SETTLING);
-                if self.drain.is_some() {
-                    self.close_idle_leases();
-                }
-            }
-            ToAgent::StartAttempt(start) => self.start(start),
-            ToAgent::StopAttempt { attempt, reason } => self.abandon(attempt, &reason),
-            ToAgent::LeaseClosed { lease, reason, paid_nanocredits } => {
-                tracing::info!(
-                    "lease {} is over ({reason}); it earned {paid_nanocredits} nanocredits",
-                    lease.short()
-                );
-                self.leases.remove(&lease);
-                self.offer_within(SETTLING);
-            }
-            ToAgent::ReceiptAccepted { attempt, sequence, lease_paid_nanocredits } => {
-                tracing::debug!(
-                    "receipt {sequence} of attempt {} accepted, {lease_paid_nanocredits} \
-                     nanocredits so far",
-                    attempt.short()
-                );
-                self.answer(attempt, Control::Accepted { sequence });
-            }
-            ToAgent::ReceiptRejected { attempt, sequence, code, message, fatal } => {
-                if fatal {
-                    self.close_lease_of(attempt, format!("a receipt was refused: {message}"));
-                }
-                self.answer(attempt, Control::Rejected { sequence, code, message, fatal });
-            }
-            ToAgent::AskState(ask) => {
-                if ask.leaves_quantity > 0 {
-                    self.refusal_pause = REFUSAL_PAUSE_FIRST;
-                }
-                self.asks.on_state(ask);
-                self.offer_within(SETTLING);
-                if self.drain.is_some() {
-                    self.withdraw();
-                }
-            }
-            ToAgent::Refused { code, message }
-                if self.drain.is_none() && self.asks.are_hopeless(&code) =>
-            {
-                self.asks.on_refusal();
-                self.failure = Some(ProviderError::OfferRefused { code, message });
-                // An earlier process may have left leases that still run.
-                self.begin_drain();
-            }
-            ToAgent::Refused { code, message } => {
-                if code == "exceeds_free_slots" && self.refusal_pause == REFUSAL_PAUSE_FIRST {
-                    tracing::debug!("an ask crossed a fill: {message}");
-                } else {
-                    tracing::warn!("the exchange refused a message: {message} ({code})");
-                }
-                self.asks.on_refusal();
-                self.offer_within(self.refusal_pause);
-                self.refusal_pause = (self.refusal_pause * 2).min(REFUSAL_PAUSE_LAST);
-            }
-            ToAgent::Measure { .. } | ToAgent::MeasureRun { .. } | ToAgent::MeasureOver { .. } => {
-                self.measuring.hear(message, &self.shared, &self.link);
-                self.sell_before_measuring();
-            }
-            ToAgent::Qualifies { instruments } => {
-                let flaws = self.asks.qualify(instruments);
-                flaws.iter().for_each(|flaw| tracing::warn!("{flaw}"));
-                self.offer_within(SETTLING);
-            }
-            ToAgent::Challenge { .. } | ToAgent::Welcome { .. } => {
-                tracing::warn!("the exchange introduced itself twice");
-            }
-            other => {
-                let answer = self.fixed.hear(other, Instant::now());
-                self.say(answer);
-            }
-        }
-    }
-
-    fn note(&mut self, attempt: AttemptId, report: Report) {
-        let Some(running) = self.attempts.get_mut(&attempt) else { return };
-        match report {
-            Report::Progress { fuel } => running.fuel = fuel,
-            Report::Receipt(receipt) => {
-                running.fuel = running.fuel.max(receipt.receipt.usage.fuel);
-                let receipt = *receipt;
-                running.unacknowledged = Some(receipt.clone());
-                if let Some(AttemptEnd::Fault { reason }) = &receipt.receipt.ended
-                    && !running.faulted
-                {
-                    running.faulted = true;
-                    tracing::error!("attempt {} failed here: {reason}", attempt.short());
-                    self.pause();
-                }
-                // Dropped when there is no connection, and then sent after the next welcome.
-                self.link.send(ToExchange::Receipt(receipt));
-            }
-            Report::GivenUp { reason } => {
-                tracing::error!("attempt {} is given up: {reason}", attempt.short());
-                self.close_lease_of(attempt, reason);
-                // Whoever comes next would not fare better.
-                self.pause();
-            }
-            Report::Over => {
-                if let Some(running) = self.attempts.remove(&attempt)
-                    && !running.given_up
-                {
-                    self.shared.state.forget_receipt(attempt);
-                }
-                tracing::info!("attempt {} is over", attempt.short());
-                self.trim_cache();
-                if self.drain.is_some() {
-                    self.close_idle_leases();
-                }
-            }
-        }
     }
 
     fn start(&mut self, start: AttemptStart) {
@@ -450,16 +356,25 @@ impl Agent {
         );
         let (control, controls) = mpsc::unbounded_channel();
         let (attempt, lease, fuel) = (start.attempt, start.lease, start.usage.fuel);
+        let (task_id, job) = (start.task, start.job);
         let task = tokio::spawn(drive(self.shared.clone(), start, controls)).abort_handle();
         let running = Running {
             lease,
             control,
             task,
             fuel,
+            task_id,
+            job,
+            fuel_at_start: fuel,
+            begun_at: Instant::now(),
             unacknowledged: None,
             faulted: false,
             given_up: false,
         };
+        if self.rest.is_some() {
+            // What an earlier process left unsaid is said, and nothing is run.
+            let _ = running.control.send(Control::Yield);
+        }
         self.attempts.insert(attempt, running);
     }
 
@@ -470,18 +385,6 @@ impl Agent {
             running.task.abort();
             self.shared.state.forget_receipt(attempt);
             self.trim_cache();
-        }
-    }
-
-    /// Ends the lease of an attempt of which nothing more can be said. If the exchange does not
-    /// hear it, it lists the attempt again in its next welcome, and it comes to the same.
-    fn close_lease_of(&mut self, attempt: AttemptId, reason: String) {
-        let Some(running) = self.attempts.get_mut(&attempt) else { return };
-        running.given_up = true;
-        let lease = running.lease;
-        let goes_on = |(id, other): (&AttemptId, &Running)| *id != attempt && other.lease == lease;
-        if self.leases.contains(&lease) && !self.attempts.iter().any(goes_on) {
-            self.link.send(ToExchange::CloseLease { lease, reason });
         }
     }
 
@@ -505,7 +408,7 @@ impl Agent {
         let Some(running) = self.attempts.get_mut(&attempt) else { return };
         let answered = match &answer {
             Control::Accepted { sequence } | Control::Rejected { sequence, .. } => *sequence,
-            Control::Drain => 0,
+            Control::Drain | Control::Yield => 0,
         };
         let answered = |signed: &mut SignedReceipt| signed.receipt.sequence <= answered;
         let receipt = running.unacknowledged.take_if(answered).map(|signed| signed.receipt);
@@ -536,65 +439,20 @@ impl Agent {
         if !*self.connected.borrow() {
             return;
         }
-        if self.drain.is_some() || self.paused_until.is_some() {
+        if self.is_leaving() || self.paused_until.is_some() {
             return self.withdraw();
+        }
+        if self.reprice().is_none() {
+            return self.offer_within(PRICELESS);
         }
         for message in self.asks.offer(self.leases.len()) {
             self.link.send(message);
         }
     }
 
-    fn begin_drain(&mut self) {
-        tracing::info!("draining {} attempts; a second signal stops at once", self.attempts.len());
-        let connected = *self.connected.borrow();
-        let limit = if connected { self.drain_max } else { DRAIN_OFFLINE_MAX.min(self.drain_max) };
-        self.drain = Some(Drain { deadline: Instant::now() + limit });
-        self.measuring.stop();
-        self.withdraw();
-        let withdrawal = self.fixed.drain();
-        self.say(withdrawal);
-        for running in self.attempts.values() {
-            let _ = running.control.send(Control::Drain);
-        }
-        self.close_idle_leases();
-    }
-
     fn say(&self, message: Option<ToExchange>) {
         if let Some(message) = message {
             self.link.send(message);
         }
-    }
-
-    fn withdraw(&mut self) {
-        for message in self.asks.withdraw() {
-            self.link.send(message);
-        }
-    }
-
-    /// Closes leases on which nothing runs. Those with an attempt are closed after it.
-    fn close_idle_leases(&mut self) {
-        for lease in &self.leases {
-            if !self.attempts.values().any(|running| running.lease == *lease) {
-                let reason = "the machine is drained".to_owned();
-                self.link.send(ToExchange::CloseLease { lease: *lease, reason });
-            }
-        }
-        if self.attempts.is_empty()
-            && let Some(drain) = &mut self.drain
-        {
-            drain.deadline = drain.deadline.min(Instant::now() + CLOSING_MAX);
-        }
-    }
-
-    /// Whether a drain has nothing left to wait for.
-    fn drained(&self) -> bool {
-        let settled = self.leases.is_empty() && self.asks.none_stand() && self.fixed.none_stands();
-        let done = self.drain.is_some()
-            && self.attempts.is_empty()
-            && (settled || !*self.connected.borrow());
-        if done {
-            tracing::info!("drained");
-        }
-        done
     }
 }

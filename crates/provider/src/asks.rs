@@ -19,6 +19,8 @@ pub(crate) struct Asks {
     /// says the machine qualifies for.
     listed: Vec<(String, i64)>,
     by_name: bool,
+    /// What the exchange said last.
+    qualified: Vec<Qualified>,
     open: BTreeMap<OrderId, AskState>,
     /// Sent, not answered yet: instrument and slots by the client's order id.
     unanswered: BTreeMap<String, (String, u32)>,
@@ -41,6 +43,7 @@ impl Asks {
             slots,
             price_nanocredits_per_tfuel,
             by_name: !instruments.is_empty(),
+            qualified: Vec::new(),
             listed: instruments
                 .into_iter()
                 .map(|name| (name, price_nanocredits_per_tfuel))
@@ -51,6 +54,23 @@ impl Asks {
             proven: false,
             prefix,
             counter: 0,
+        }
+    }
+
+    /// What each slot costs.
+    pub(crate) fn price_nanocredits_per_tfuel(&self) -> i64 {
+        self.price_nanocredits_per_tfuel
+    }
+
+    /// From now on. What stands at another price is replaced by the next [`Asks::offer`].
+    pub(crate) fn set_price(&mut self, price_nanocredits_per_tfuel: i64) {
+        self.price_nanocredits_per_tfuel = price_nanocredits_per_tfuel;
+        if self.by_name {
+            for (_, price) in &mut self.listed {
+                *price = price_nanocredits_per_tfuel;
+            }
+        } else if !self.qualified.is_empty() {
+            self.qualify(self.qualified.clone());
         }
     }
 
@@ -78,6 +98,7 @@ impl Asks {
             flaws.push("this machine qualifies for nothing that is traded there".to_owned());
         }
         self.listed.clear();
+        self.qualified.clone_from(&instruments);
         for found in instruments {
             let tick = found.tick_nanocredits.max(1);
             let least = self.price_nanocredits_per_tfuel.max(found.price_min_nanocredits);
@@ -264,6 +285,16 @@ mod tests {
     }
 
     #[test]
+    fn a_new_price_replaces_what_stands() {
+        let mut asks = asks(2, 100, "a".to_owned());
+        asks.offer(0);
+        asks.on_state(state(1, "a-1", 2, 100));
+        asks.set_price(90);
+        assert_eq!(short(&asks.offer(0)), "-1 +2");
+        assert_eq!(short(&asks.offer(0)), "");
+    }
+
+    #[test]
     fn every_instrument_has_all_free_slots() {
         let both = vec![crate::INSTRUMENT.to_owned(), "cpu.512m.any".to_owned()];
         let mut asks = Asks::new(2, 100, both, "a".to_owned());
@@ -313,6 +344,8 @@ mod tests {
         asks.on_state(AskState { instrument: "coarse".to_owned(), ..state(2, "a-2", 0, 400) });
         assert!(asks.qualify(vec![found("fine", 1, 1_000)]).is_empty());
         assert_eq!(short(&asks.offer(0)), "");
+        asks.set_price(300);
+        assert_eq!(asks.listed, [("fine".to_owned(), 300)]);
         // What the owner names stays as it is.
         let mut named = Asks::new(1, 250, vec!["coarse".to_owned()], "a".to_owned());
         named.qualify(vec![found("fine", 1, 1_000)]);

@@ -1,6 +1,7 @@
 //! What the agent and the task that drives one attempt say to each other.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
 use std::time::Duration;
 
 use base::{AttemptId, ExchangeId};
@@ -17,6 +18,9 @@ use crate::state::State;
 pub(crate) enum Control {
     /// Stop at a checkpoint, upload it, say `Yielded`.
     Drain,
+    /// The same for an owner who is back: the worker is frozen by now, and is let go on only to
+    /// stop, after those before it.
+    Yield,
     /// A receipt was accepted.
     Accepted { sequence: u64 },
     /// A receipt was refused.
@@ -44,9 +48,13 @@ pub(crate) struct Shared {
     pub blobs: Blobs,
     /// One permit per slot. Inputs are downloaded before one is taken.
     pub slots: Arc<Semaphore>,
+    /// One permit: of frozen workers one at a time goes on, to stop.
+    pub turns: Arc<Semaphore>,
     pub slot_pages_max: u32,
     pub checkpoint_interval: Duration,
     pub launcher: Launcher,
+    /// The fastest that a core was measured at since the agent began; 0 before.
+    pub mfuel_per_s: AtomicU32,
     /// Whether the exchange is there: without it no checkpoint is worth capturing.
     pub connected: watch::Receiver<bool>,
     pub reports: mpsc::UnboundedSender<(AttemptId, Report)>,

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 
 use runtime::checkpoint::Checkpoint;
 use runtime::protocol::{FromWorker, ToWorker};
-use tokio::sync::watch;
+use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 use wire::{AttemptEnd, SignedReceipt};
@@ -41,10 +41,21 @@ enum Action {
     Uploaded(Box<Saved>),
     /// The exchange came or went: whether a capture is due has to be seen anew.
     ConnectionChanged,
+    /// A frozen worker may go on and stop.
+    Turn(OwnedSemaphorePermit),
     /// Time to see whether the worker still says anything.
     Tick,
     /// The agent is gone.
     Orphaned,
+}
+
+/// Whether the worker is frozen, and what of it is left to do.
+enum Frost {
+    No,
+    /// Waits for those before it.
+    Frozen,
+    /// Goes on, to stop. Others wait until this is dropped.
+    Thawed(#[expect(dead_code, reason = "held, never looked at")] OwnedSemaphorePermit),
 }
 
 /// An attempt with a running worker.
@@ -53,6 +64,8 @@ pub(crate) struct Attendance<'a> {
     worker: &'a mut WorkerHandle,
     connected: watch::Receiver<bool>,
     saving: Saving,
+    started: bool,
+    frost: Frost,
     watchdog: Watchdog,
     tick_at: Instant,
     /// At most one at a time.
@@ -66,6 +79,8 @@ impl<'a> Attendance<'a> {
             drive,
             worker,
             saving: Saving::No { captured_at: Instant::now() },
+            started: false,
+            frost: Frost::No,
             watchdog: Watchdog::default(),
             tick_at: Instant::now() + TICK,
             uploads: JoinSet::new(),
@@ -96,6 +111,8 @@ impl<'a> Attendance<'a> {
             }
             _ => None,
         };
+        let turns = self.drive.shared.turns.clone();
+        let is_frozen = matches!(self.frost, Frost::Frozen);
         tokio::select! {
             event = self.worker.events.recv() => Action::Worker(event.unwrap_or_else(|| {
                 FromWorker::Fault { reason: "the worker fell silent".to_owned() }
@@ -110,6 +127,7 @@ impl<'a> Attendance<'a> {
                 saved.unwrap_or_else(|_| Err("the upload broke down".to_owned())),
             )),
             Ok(()) = self.connected.changed() => Action::ConnectionChanged,
+            Ok(turn) = turns.acquire_owned(), if is_frozen => Action::Turn(turn),
             () = sleep_until(self.tick_at) => Action::Tick,
         }
     }
@@ -129,8 +147,15 @@ impl<'a> Attendance<'a> {
             Action::Uploaded(saved) => self.note_saved(*saved),
             // What an upload cost while the exchange went away says nothing about the next one.
             Action::ConnectionChanged => self.drive.cadence.forget_cost(),
+            Action::Turn(turn) => {
+                self.frost = Frost::Thawed(turn);
+                self.stop();
+            }
             Action::Tick => {
                 self.tick_at = Instant::now() + TICK;
+                if matches!(self.frost, Frost::Frozen) {
+                    return None;
+                }
                 // The worker dies with its handle.
                 let reason = self.watchdog.tick()?;
                 return Some(Final::Nothing(AttemptEnd::Fault { reason }));
@@ -144,6 +169,7 @@ impl<'a> Attendance<'a> {
         match event {
             FromWorker::Started => {
                 tracing::debug!("{}: runs", self.drive.name());
+                self.started = true;
                 self.saving = Saving::No { captured_at: Instant::now() };
             }
             FromWorker::Progress { usage } => {
@@ -180,10 +206,19 @@ impl<'a> Attendance<'a> {
 
     fn obey(&mut self, control: Control) -> Option<Final> {
         match control {
-            Control::Drain => {
+            // What has not begun has nothing to lose. (The worker dies with its handle.)
+            Control::Yield if !self.started => return Some(Final::NeverRan),
+            Control::Yield => {
                 if !self.drive.draining {
                     self.drive.draining = true;
-                    self.worker.send(ToWorker::Stop);
+                    self.frost = Frost::Frozen;
+                }
+            }
+            Control::Drain => {
+                if !self.drive.draining || matches!(self.frost, Frost::Frozen) {
+                    self.drive.draining = true;
+                    self.frost = Frost::No;
+                    self.stop();
                 }
             }
             Control::Accepted { sequence: answered } => {
@@ -211,6 +246,12 @@ impl<'a> Attendance<'a> {
             }
         }
         None
+    }
+
+    /// The worker stops at its next safepoint.
+    fn stop(&mut self) {
+        self.worker.send(ToWorker::Stop);
+        self.worker.thaw();
     }
 
     fn note_saved(&mut self, saved: Saved) {

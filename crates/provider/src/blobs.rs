@@ -12,13 +12,15 @@ use std::time::{Duration, SystemTime};
 
 use base::Digest;
 use futures_util::stream::{self, StreamExt, TryStreamExt};
-use reqwest::StatusCode;
-use reqwest::header::{ACCEPT_ENCODING, CONTENT_ENCODING};
+use reqwest::header::{ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_LENGTH};
+use reqwest::{Body, RequestBuilder, StatusCode};
 use tls::Trust;
+use tokio::time::{Instant, sleep_until};
 use wire::{
     Arriving, BLOB_BYTES_MAX, BlobQuery, BlobStored, CodingError, ErrorBody, ZSTD, accepts_zstd,
 };
 
+use crate::pace::Line;
 use crate::{Runtime, durable};
 
 /// The cache is trimmed to this when it has grown past it.
@@ -27,6 +29,10 @@ const CACHE_BYTES_MAX: u64 = 4 << 30;
 const CONCURRENCY: usize = 8;
 /// Digests in one question: about 270 kB of JSON.
 const QUERY_DIGESTS_MAX: usize = 4096;
+/// For one upload at the owner's rate.
+const PACED_MAX: Duration = Duration::from_secs(900);
+/// What is sent in one go when the owner limits the rate.
+const PIECE_BYTES: usize = 16 << 10;
 /// A transfer that stands still for so long is tried again.
 const STALL_MAX: Duration = Duration::from_secs(30);
 
@@ -34,11 +40,14 @@ const STALL_MAX: Duration = Duration::from_secs(30);
 #[derive(Clone)]
 pub(crate) struct Blobs {
     http: reqwest::Client,
+    /// For uploads at the owner's rate, during which nothing is heard for long.
+    patient: reqwest::Client,
     url: String,
     token: String,
     cache: PathBuf,
     /// What is on this computer anyway.
     installed: Arc<BTreeMap<Digest, PathBuf>>,
+    line: Line,
 }
 
 /// Why a blob could not be had or stored.
@@ -75,13 +84,15 @@ impl BlobError {
 impl Blobs {
     pub(crate) fn new(url: &str, trust: &Trust, token: &str, cache: PathBuf) -> Self {
         trim(&cache, CACHE_BYTES_MAX);
-        let http = crate::enrol::http(reqwest::Client::builder(), trust)
-            .connect_timeout(Duration::from_secs(10))
-            .read_timeout(STALL_MAX)
-            .build()
-            .unwrap_or_default();
+        let builder = || {
+            let builder = crate::enrol::http(reqwest::Client::builder(), trust);
+            builder.connect_timeout(Duration::from_secs(10))
+        };
+        let http = builder().read_timeout(STALL_MAX).build().unwrap_or_default();
+        let patient = builder().timeout(PACED_MAX).build().unwrap_or_default();
         let installed = Arc::default();
-        Blobs { http, url: url.to_owned(), token: token.to_owned(), cache, installed }
+        let (url, token, line) = (url.to_owned(), token.to_owned(), Line::default());
+        Blobs { http, patient, url, token, cache, installed, line }
     }
 
     /// Takes modules and bases of these from where they are.
@@ -93,6 +104,11 @@ impl Blobs {
             })
             .collect();
         Blobs { installed: Arc::new(installed), ..self }
+    }
+
+    /// The owner's line, which all transfers share.
+    pub(crate) fn line(&self) -> &Line {
+        &self.line
     }
 
     /// Keeps the cache within its limit. Blocks on the disk.
@@ -143,6 +159,7 @@ impl Blobs {
         let named = named.map(|value| value.to_str().unwrap_or("(not text)"));
         let mut arriving = Arriving::new(named, BLOB_BYTES_MAX).map_err(coding)?;
         while let Some(piece) = response.chunk().await.map_err(BlobError::Unreachable)? {
+            self.line.moved(piece.len() as u64);
             arriving.push(&piece).map_err(coding)?;
         }
         let bytes = arriving.finish().map_err(coding)?;
@@ -195,12 +212,16 @@ impl Blobs {
     }
 
     async fn upload(&self, digest: Digest, bytes: &[u8], zstd: bool) -> Result<(), BlobError> {
-        let request = self.http.post(format!("{}/v1/blobs", self.url)).bearer_auth(&self.token);
+        let client = match self.line.upload_bytes_per_s() {
+            Some(_) => &self.patient,
+            None => &self.http,
+        };
+        let request = client.post(format!("{}/v1/blobs", self.url)).bearer_auth(&self.token);
         // Outputs can be long.
         let encoded = tokio::task::block_in_place(|| zstd.then(|| wire::encode(bytes)).flatten());
         let request = match encoded {
-            Some(encoded) => request.header(CONTENT_ENCODING, ZSTD).body(encoded),
-            None => request.body(bytes.to_vec()),
+            Some(encoded) => self.with_body(request.header(CONTENT_ENCODING, ZSTD), encoded),
+            None => self.with_body(request, bytes.to_vec()),
         };
         let response = request.send().await.map_err(BlobError::Unreachable)?;
         if !response.status().is_success() {
@@ -208,6 +229,29 @@ impl Blobs {
         }
         let stored: BlobStored = response.json().await.map_err(BlobError::Unreachable)?;
         if stored.digest == digest { Ok(()) } else { Err(BlobError::Altered(digest)) }
+    }
+}
+
+impl Blobs {
+    /// A body that leaves no faster than the owner lets it.
+    fn with_body(&self, request: RequestBuilder, bytes: Vec<u8>) -> RequestBuilder {
+        if self.line.upload_bytes_per_s().is_none() {
+            self.line.moved(bytes.len() as u64);
+            return request.body(bytes);
+        }
+        let request = request.header(CONTENT_LENGTH, bytes.len());
+        let (line, bytes) = (self.line.clone(), Arc::<[u8]>::from(bytes));
+        let pieces = stream::unfold(0, move |at| {
+            let (line, bytes) = (line.clone(), bytes.clone());
+            async move {
+                let piece = bytes.get(at..)?.chunks(PIECE_BYTES).next()?.to_vec();
+                sleep_until(line.reserve(piece.len() as u64, Instant::now())).await;
+                line.moved(piece.len() as u64);
+                let next = at + piece.len();
+                Some((Ok::<_, io::Error>(piece), next))
+            }
+        });
+        request.body(Body::wrap_stream(pieces))
     }
 }
 
@@ -337,6 +381,21 @@ mod tests {
         assert!(!head.contains("content-encoding") && body == leaf, "{head}");
         let (head, body) = upload_to("Accept-Encoding: zstd\r\n", &leaf).await;
         assert!(head.contains("content-encoding: zstd") && body.len() < leaf.len() / 8, "{head}");
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn what_is_sent_slowly_is_sent_whole_and_counted() {
+        let blob: Vec<u8> =
+            (0..100_000_u32).map(|i| (i.wrapping_mul(0x9e37_79b9) >> 24) as u8).collect();
+        let digest = Digest::of(&blob);
+        let stored = BlobStored { digest, bytes: blob.len() as u64 };
+        let stored = serde_json::to_vec(&stored).unwrap();
+        let (blobs, requests) = exchange_of(vec![("", stored)]).await;
+        blobs.line().limit(10_000_000);
+        blobs.upload(digest, &blob, false).await.unwrap();
+        let (head, sent) = requests.await.unwrap().pop().unwrap();
+        assert!(head.contains("content-length: 100000") && sent == blob, "{head}");
+        assert_eq!(blobs.line().moved_bytes(), 100_000);
     }
 
     #[tokio::test(flavor = "multi_thread")]

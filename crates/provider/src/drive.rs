@@ -124,6 +124,9 @@ impl Drive {
     }
 
     async fn work(&mut self) -> Final {
+        if self.draining {
+            return Final::NeverRan;
+        }
         let prepared = match self.prepare().await {
             Ok(prepared) => prepared,
             Err(end) => return end,
@@ -192,7 +195,7 @@ impl Drive {
     async fn drained_or_orphaned(&mut self) -> Final {
         while !self.draining {
             match self.control.recv().await {
-                Some(Control::Drain) => self.draining = true,
+                Some(Control::Drain | Control::Yield) => self.draining = true,
                 Some(Control::Accepted { .. } | Control::Rejected { .. }) => {}
                 None => break,
             }
@@ -277,7 +280,7 @@ impl Drive {
                     );
                     return if fatal { Verdict::Over } else { Verdict::Mend };
                 }
-                Some(Control::Drain) => self.draining = true,
+                Some(Control::Drain | Control::Yield) => self.draining = true,
                 Some(_) => {}
                 None => return Verdict::Over,
             }

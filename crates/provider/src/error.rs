@@ -92,6 +92,14 @@ pub enum ProviderError {
         /// What is wrong with it.
         problem: String,
     },
+    /// The owner's settings are not in order.
+    #[error("{} is not in order: {source}", path.display())]
+    Settings {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: host::settings::SettingsError,
+    },
     /// A second signal came while draining.
     #[error("stopped at once: work since the last accepted checkpoints is given up")]
     Interrupted,
@@ -148,6 +156,11 @@ impl ProviderError {
             }
             ProviderError::DamagedState { .. } => {
                 "restore it from a backup, or enrol anew with a new --data DIR".to_owned()
+            }
+            ProviderError::Settings { .. } => {
+                "`jusha provide set KEY VALUE` changes a setting, `jusha provide set KEY default` \
+                 takes it back"
+                    .to_owned()
             }
             ProviderError::Interrupted => "the exchange moves the tasks to other machines".into(),
             ProviderError::System { .. } => "see the cause above".to_owned(),

@@ -3,7 +3,8 @@
 //! sold by it, and it takes slots like everything that runs.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
 
 use base::Digest;
 use futures_util::future::join_all;
@@ -135,7 +136,13 @@ async fn measure(
         if runs.len() > slots as usize {
             return failed(format!("{} runs were asked for and {slots} slots", runs.len()));
         }
+        let begun = Instant::now();
         let ends = join_all(runs.iter().map(|args| run(&shared, &module, args))).await;
+        if let [Ok(end)] = &ends[..] {
+            let took_us = begun.elapsed().as_micros().max(1);
+            let speed = u32::try_from(u128::from(end.usage.fuel) / took_us);
+            shared.mfuel_per_s.fetch_max(speed.unwrap_or(u32::MAX), Ordering::Relaxed);
+        }
         let ends = ends.into_iter().map(|end| match end {
             Ok(end) => Some(MeasuredEnd { stdout: Digest::of(&end.stdout), fuel: end.usage.fuel }),
             Err(reason) => {

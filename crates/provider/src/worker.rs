@@ -36,6 +36,11 @@ impl WorkerHandle {
         Ok(WorkerHandle { worker, events })
     }
 
+    /// Lets it go on although all are frozen.
+    pub(crate) fn thaw(&mut self) {
+        self.worker.thaw();
+    }
+
     /// A small message. That the process is gone shows in `events`.
     pub(crate) fn send(&mut self, order: ToWorker) {
         self.worker.send(order);

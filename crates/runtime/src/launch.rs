@@ -8,6 +8,7 @@
 //! is wrong with a module, its compiler's limits included, a [`FromWorker::Refused`].
 
 mod belief;
+mod freezer;
 pub(crate) mod process;
 #[cfg(test)]
 mod tests;
@@ -31,6 +32,8 @@ use crate::protocol::{Behind, Down, FromWorker, Job, Role, Setup, Start, ToWorke
 use crate::sandbox::{Confinement, Limits, Weakening};
 use crate::task::ModuleId;
 use belief::Belief;
+pub use freezer::Freezer;
+use nix::sys::signal::Signal;
 use process::{Killer, Process};
 
 /// Bytes of a message that carries no state.
@@ -97,6 +100,10 @@ pub struct Launcher {
     pub weakening: Weakening,
     /// For modules that are not compiled yet.
     pub compile: CompileLimits,
+    /// Workers get what the owner's programs leave over of the processor and the disk.
+    pub lowest_priority: bool,
+    /// Stops them all.
+    pub freezer: Freezer,
 }
 
 /// A task being run by worker processes. They are killed when it is dropped.
@@ -132,6 +139,8 @@ struct Shared {
 struct State {
     /// Nobody wants the task any more.
     cancelled: bool,
+    /// It goes on although the others are frozen.
+    thawed: bool,
     killers: Vec<Killer>,
     /// The pipe of a process that runs the task.
     running: Option<std::os::unix::net::UnixStream>,
@@ -151,7 +160,11 @@ impl Shared {
             return Err(io::Error::other("nobody wants the task any more"));
         }
         state.killers.retain(|killer| !killer.is_over());
-        state.killers.push(process.killer());
+        let killer = process.killer();
+        if state.thawed {
+            killer.signal(Signal::SIGCONT);
+        }
+        state.killers.push(killer);
         Ok(())
     }
 }
@@ -165,6 +178,8 @@ impl Launcher {
             artefacts,
             weakening: Weakening::default(),
             compile: CompileLimits::default(),
+            lowest_priority: false,
+            freezer: Freezer::default(),
         }
     }
 
@@ -210,7 +225,9 @@ impl Launcher {
 
     pub(crate) fn spawn(&self, role: Role, limits: Limits) -> io::Result<Process> {
         let mut process = Process::spawn(&self.program, &self.args)?;
-        let setup = Setup { role, limits, weakening: self.weakening };
+        self.freezer.adopt(&process);
+        let (weakening, lowest_priority) = (self.weakening, self.lowest_priority);
+        let setup = Setup { role, limits, weakening, lowest_priority };
         // If this fails, so does reading from it, which says how the process ended.
         let _ = pipe::send(process.stream(), &Down::Setup(setup));
         Ok(process)
@@ -281,6 +298,15 @@ impl Worker {
         if let Some(stream) = &mut state.running {
             // If this fails, so does reading from it.
             let _ = pipe::send(stream, &Down::Order(order));
+        }
+    }
+
+    /// Lets this task go on although its launcher's workers are frozen.
+    pub fn thaw(&mut self) {
+        let mut state = self.shared.lock();
+        state.thawed = true;
+        for killer in &state.killers {
+            killer.signal(Signal::SIGCONT);
         }
     }
 

@@ -40,6 +40,7 @@ pub(crate) struct Setup {
     pub role: Role,
     pub limits: Limits,
     pub weakening: Weakening,
+    pub lowest_priority: bool,
 }
 
 /// What a worker is for.

@@ -400,7 +400,7 @@ def test_a_killed_provider_costs_nothing_but_time(tmp_path):
     local = LocalExchange(slots=1)
     # Of another seller, and cheaper: it is asked first. Whoever pulls the plug is paid no more than
     # before by the same job, which would keep a machine of the same seller out of it.
-    command = [program(), "provide", strangers_join(local), "--data", str(tmp_path / "second")]
+    command = [program(), "provide", "--always", strangers_join(local), "--data", str(tmp_path / "second")]
     environment = {**os.environ, "XDG_CONFIG_HOME": str(tmp_path)}
     second = subprocess.Popen(
         [*command, "--slots", "1", "--price", "0.0001", "--name", "second", "--checkpoint-interval-ms", "500"],

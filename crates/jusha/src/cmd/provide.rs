@@ -1,9 +1,13 @@
 //! `jusha provide`: offers this computer's slots.
 
+mod first_run;
+mod owner;
+mod service;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::Args;
+use clap::{Args, Subcommand};
 use provider::{Config, FixedTerms};
 
 use crate::config;
@@ -13,20 +17,50 @@ use crate::{amount, local, logging};
 
 /// Offer this computer's slots at a price and run what is bought
 #[derive(Debug, Args)]
-#[command(after_help = "\
+#[command(
+    args_conflicts_with_subcommands = true,
+    subcommand_negates_reqs = true,
+    after_help = "\
 SIGTERM or Ctrl-C drains: asks are withdrawn, every task stops at a checkpoint that is uploaded and
-paid, then the command ends. A second one stops at once.")]
+paid, then the command ends. A second one stops at once."
+)]
 pub struct Provide {
+    #[command(subcommand)]
+    verb: Option<Verb>,
+    #[command(flatten)]
+    offer: Offer,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    Set(owner::Set),
+    /// Run nothing until `resume`
+    Pause(owner::Agent),
+    /// Take back `pause`
+    Resume(owner::Agent),
+    Status(owner::Show),
+    Log(service::Log),
+    Service(service::Service),
+}
+
+/// What is offered, and how.
+#[derive(Debug, Args)]
+struct Offer {
     /// A join string such as 'http://HOST:PORT/#join=CODE'; needed once per data directory
     join: Option<String>,
-    /// How many tasks may run at once [default: this computer's cores]
+    /// How many tasks may run at once [default: as many as the settings allow, half of this
+    /// computer's cores; all with --always]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1000),
           allow_negative_numbers = true)]
     slots: Option<u32>,
     /// The least to work for, per Tfuel: credits such as 0.0003, or nanocredits such as 300000n
-    #[arg(long, value_name = "PRICE", default_value = "0.0003",
-          value_parser = amount::parse_price, allow_hyphen_values = true)]
-    price: i64,
+    /// [default: what the settings say, which is to follow the index]
+    #[arg(long, value_name = "PRICE", value_parser = amount::parse_price,
+          allow_hyphen_values = true)]
+    price: Option<i64>,
+    /// Offer it without asking back
+    #[arg(long)]
+    yes: bool,
     /// Where the machine's key, enrolment and caches are kept
     /// [default: ~/.local/share/jusha/provider]
     #[arg(long, value_name = "DIR")]
@@ -61,6 +95,16 @@ pub struct Provide {
     /// Least time between two durable checkpoints of a task, in milliseconds
     #[arg(long, value_name = "MS", default_value_t = 1000)]
     checkpoint_interval_ms: u64,
+    /// Work whatever else happens on this computer: for one that is for nothing else. Otherwise its
+    /// owner comes first, as DIR/settings.toml says
+    #[arg(long)]
+    always: bool,
+    /// Run tasks at ordinary priority, so that they share the cores with your own programs
+    #[arg(long)]
+    ordinary_priority: bool,
+    /// What stands for this computer's root directory, for tests
+    #[arg(long, value_name = "DIR", default_value = "/", hide = true)]
+    root: PathBuf,
     /// How long a drain may take, in seconds
     #[arg(long, value_name = "S", default_value_t = 60)]
     drain_s: u64,
@@ -70,12 +114,23 @@ pub struct Provide {
 
 /// Runs it.
 pub async fn main(options: &Provide) -> CliResult {
-    logging::start(super::exchange::LogFormat::Text);
+    match &options.verb {
+        None => offer(&options.offer).await,
+        Some(Verb::Set(options)) => owner::set(options).await,
+        Some(Verb::Pause(agent)) => owner::pause(agent, true).await,
+        Some(Verb::Resume(agent)) => owner::pause(agent, false).await,
+        Some(Verb::Status(options)) => owner::show(options).await,
+        Some(Verb::Log(options)) => service::log(options).await,
+        Some(Verb::Service(options)) => service::main(options),
+    }
+}
+
+async fn offer(options: &Offer) -> CliResult {
     let data = match &options.data {
         Some(data) => data.clone(),
         None => config::data_dir("provider")?,
     };
-    let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get() as u32);
+    logging::start_with_file(&data.join(service::LOG_FILE));
     let launcher = local::launcher(options.containment.weakening())?;
     // Better no machine than one on which every attempt fails.
     if let Err(reason) = io(runtime::doctor::check(&launcher), "start a worker")? {
@@ -83,12 +138,39 @@ pub async fn main(options: &Provide) -> CliResult {
     }
     let whole = |path: &PathBuf| io(path.canonicalize(), format_args!("read {}", path.display()));
     let ca = options.ca.as_ref().map(whole).transpose()?;
+    let mut mfuel_per_s = provider::measured_mfuel_per_s(&data);
+    if !options.always {
+        if mfuel_per_s.is_none() {
+            let launcher = launcher.clone();
+            let measure = tokio::task::spawn_blocking(move || first_run::measure(&launcher));
+            mfuel_per_s = Some(measure.await.map_err(|error| CliError::new(error.to_string()))??);
+        }
+        let exchange = options.join.as_deref().and_then(|join| join.split_once("/#"));
+        if let Some((exchange, _)) = exchange
+            && !data.join("enrolment.json").exists()
+        {
+            let plan = first_run::Plan {
+                data: &data,
+                root: &options.root,
+                exchange,
+                ca: ca.as_ref(),
+                instrument: options.instruments.first().map_or(provider::INSTRUMENT, |i| i),
+                memory_mib: options.memory,
+                slots: options.slots,
+                price_nanocredits_per_tfuel: options.price,
+            };
+            if !first_run::tell(&plan, mfuel_per_s.unwrap_or(0), !options.yes).await? {
+                return Ok(0);
+            }
+        }
+    }
     provider::run(Config {
+        mfuel_per_s,
         data,
         join: options.join.clone(),
         ca,
         name: options.name.clone().unwrap_or_else(host_name),
-        slots: options.slots.unwrap_or(cores),
+        slots: options.slots,
         memory_mib_per_slot: options.memory,
         region: options.region.clone(),
         instruments: options.instruments.clone(),
@@ -102,6 +184,9 @@ pub async fn main(options: &Provide) -> CliResult {
         worker: launcher.program,
         artefacts: config::artefacts_dir(),
         runtimes: super::runtime::of_this_computer()?,
+        always: options.always,
+        lowest_priority: !options.always && !options.ordinary_priority,
+        root: options.root.clone(),
         weakening: launcher.weakening,
     })
     .await?;

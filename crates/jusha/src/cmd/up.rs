@@ -117,7 +117,8 @@ async fn start(options: &Up, data: &Path) -> CliResult<Running> {
     let join = local_join(&seller.join_code().await?.join, &url)?;
     let name = provide::host_name();
     let price = format!("{}n", options.price);
-    let mut args = vec!["provide"];
+    // Whoever starts it wants to see it work, and looks on.
+    let mut args = vec!["provide", "--always"];
     let enrolment = provider_data.join("enrolment.json");
     if enrolment.exists() {
         readdress(&enrolment, &url)?;

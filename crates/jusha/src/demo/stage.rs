@@ -141,6 +141,7 @@ impl Stage {
         let price_text = format!("{price}n");
         let args = [
             "provide",
+            "--always",
             &join,
             "--name",
             name,

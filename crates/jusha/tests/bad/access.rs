@@ -85,7 +85,15 @@ async fn a_join_code_that_is_none_enrols_nothing() {
     let used = owner.join_code().await.unwrap().join;
     let data = stage.scene.arg("first");
     let first = Process::start(
-        stage.scene.jusha(&["provide", &used, "--data", &data, "--instrument", "cpu.2g.any"]),
+        stage.scene.jusha(&[
+            "provide",
+            "--always",
+            &used,
+            "--data",
+            &data,
+            "--instrument",
+            "cpu.2g.any",
+        ]),
         &stage.scene.path("first.log"),
     );
     let first_machine: MachineView = until("enrolment", async || {

@@ -333,6 +333,9 @@ fn start_machine(
 ) -> Process {
     let (data, price, slots) = (scene.arg(name), format!("{price}n"), slots.to_string());
     let mut args = vec!["provide", "--data", &data, "--name", name];
+    if !more.iter().any(|option| option == "--root") {
+        args.push("--always");
+    }
     args.extend(["--price", &price, "--slots", &slots, "--checkpoint-interval-ms", "50"]);
     args.extend(more.iter().map(String::as_str));
     args.extend(join);

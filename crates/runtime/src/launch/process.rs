@@ -3,7 +3,7 @@
 use std::io::{self, BufReader, Read};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
-use std::os::unix::process::ExitStatusExt;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -37,6 +37,14 @@ impl Killer {
         child.wait().ok()
     }
 
+    /// Sends a signal, unless the process has ended: then the number may be somebody else's.
+    pub fn signal(&self, signal: Signal) {
+        let mut child = self.child.lock().unwrap_or_else(PoisonError::into_inner);
+        if let (Ok(None), Ok(id)) = (child.try_wait(), i32::try_from(self.id)) {
+            let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(id), signal);
+        }
+    }
+
     pub fn is_over(&self) -> bool {
         let mut child = self.child.lock().unwrap_or_else(PoisonError::into_inner);
         !matches!(child.try_wait(), Ok(None))
@@ -49,7 +57,9 @@ impl Killer {
 
 impl Process {
     /// Starts a process that has one end of a socket and nothing else: no environment, no
-    /// directory, no standard error.
+    /// directory, no standard error. It is in a process group of its own: what a terminal sends
+    /// to the agent's doesn't reach it, and when the agent dies while it is stopped and so can't
+    /// notice, the kernel ends it (a group that is orphaned with a stopped process gets SIGHUP).
     pub fn spawn(program: &Path, args: &[String]) -> io::Result<Process> {
         let (stream, theirs) = UnixStream::pair()?;
         let theirs = OwnedFd::from(theirs);
@@ -57,6 +67,7 @@ impl Process {
             .args(args)
             .env_clear()
             .current_dir("/")
+            .process_group(0)
             .stdin(theirs)
             .stdout(Stdio::null())
             .stderr(Stdio::null())

@@ -140,8 +140,12 @@ fn a_task_that_is_over_before_its_orders_are_told_has_its_result() {
     let directory = tempfile::tempdir().unwrap();
     let mut launcher = agent_of(directory.path(), SAY, &words);
     // It ends once it has taken all that it is told before its orders.
-    let setup =
-        Setup { role: Role::Run, limits: run_limits(&start()), weakening: launcher.weakening };
+    let setup = Setup {
+        role: Role::Run,
+        limits: run_limits(&start()),
+        weakening: launcher.weakening,
+        lowest_priority: false,
+    };
     let (mut start, module) = (start(), ModuleId::of(&task().module));
     start.task.module.clear();
     let told = [

@@ -14,6 +14,7 @@
 pub mod attempts;
 mod limits;
 mod namespaces;
+mod priority;
 mod privileges;
 mod syscalls;
 
@@ -26,6 +27,7 @@ use landlock::{
 use serde::{Deserialize, Serialize};
 
 pub(crate) use limits::Limits;
+pub(crate) use priority::yield_to_everybody;
 pub(crate) use privileges::close_inherited;
 pub(crate) use syscalls::seal;
 

@@ -51,6 +51,9 @@ fn serve() -> io::Result<()> {
     let out = socket.try_clone()?;
     let mut pipe = Pipe { inbox: BufReader::new(Inbox::new(socket)), out };
     let Down::Setup(setup) = pipe.receive()? else { return Err(unexpected()) };
+    if setup.lowest_priority {
+        sandbox::yield_to_everybody();
+    }
     match setup.role {
         Role::Run => run::main(pipe, setup),
         Role::Compile { threads } => compile::main(pipe, setup, threads),
