@@ -88,8 +88,11 @@ impl State {
                     Some(due_at_ms) => self.cancel_after.insert(*account, *due_at_ms),
                     None => self.cancel_after.remove(account),
                 };
-                former.inspect(|former| _ = self.agenda.switches.remove(&(*former, *account)));
-                self.agenda.switches.extend(due_at_ms.map(|due_at_ms| (due_at_ms, *account)));
+                let switches = &mut self.agenda.switches;
+                if let Some(former_ms) = former {
+                    switches.remove(&(former_ms, *account));
+                }
+                switches.extend(due_at_ms.map(|due_at_ms| (due_at_ms, *account)));
             }
             Event::InstrumentSet { instrument } => {
                 self.market.set_instrument(instrument.clone());

@@ -240,10 +240,12 @@ impl Agent<'_> {
                     | ToExchange::Measured { .. }
                     | ToExchange::MeasureFailed { .. }),
                 ) => {
+                    let was_at_work = !measuring.is_idle();
+                    let going_on = self.measured(&mut measuring, &message).await;
                     // What is found may open other books to the machine, and be the ground for
                     // what is measured next.
-                    self.measured(&mut measuring, &message).await
-                        && (!measuring.is_idle() || self.look(&mut measuring, &mut told).await)
+                    let is_over = was_at_work && measuring.is_idle();
+                    going_on && (!is_over || self.look(&mut measuring, &mut told).await)
                 }
                 Ok(message) => self.hear(message).await,
                 // A newer agent may say things that are unknown here.
