@@ -19,8 +19,8 @@ const FACTOR: std::ops::RangeInclusive<i64> = 5_000..=15_000;
 const MARGIN_BASIS_POINTS: i64 = 1_000;
 
 /// What electricity costs households, all taxes included, in thousandths of a US dollar per kWh,
-/// and the time zones by which a computer is known to be there. Rounded from national statistics
-/// of 2023 and 2024; an estimate until the owner says what it is.
+/// and the time zones by which a computer is known to be there. Rough guesses that have no source
+/// yet; they hold until the owner says what it is.
 const COUNTRIES: [(&str, u16, &[&str]); 24] = [
     ("at", 330, &["Europe/Vienna"]),
     ("au", 250, &["Australia/"]),
